@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * C shims: inline functions, macros and fields that Rust cannot reach, one
+ * file a subsystem. Their Rust declarations are in rust/holdfast/shims.rs.
+ */
+
+#include "helpers.h"
+
+#include "chardev.c"
+#include "device.c"
+#include "module.c"

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Holdfast: safe lifetimes for Rust drivers.
+//!
+//! A driver's object has two lifetimes. Its *memory* must live until the last reference to it is
+//! gone: an open file, a child, a symlink, another driver. What it *does* (registers, interrupts,
+//! callbacks into the module) must end when its device is unbound. Holdfast keeps the two apart in
+//! the types:
+//!
+//! - [`object::Object`] is memory that the reference count of its embedded `struct device` owns.
+//!   No driver writes a release callback, and none can free it early.
+//! - [`object::Unregistered`] becomes [`object::Registration`], once. What ends with the
+//!   registration, [`object::Operations::Bound`], is reached only through the door,
+//!   [`object::Object::access`], which answers [`ENODEV`] afterwards.
+//! - [`object::Object::unregister`] ends the registration exactly once, whoever asks and however
+//!   many ask at once. The devres of the parent device is the backstop: a registration that is
+//!   forgotten ends when the parent is unbound.
+//! - [`chardev`] puts a character device on an object. An open file holds the object's memory and
+//!   this library, not the driver.
+//! - [`pci::sriov`] makes a PCI driver the driver of a physical function.
+//!
+//! The samples show each of them in a driver, without `unsafe`.
+
+use kernel::{
+    module::this_module,
+    prelude::*, //
+};
+
+#[path = "holdfast/chardev.rs"]
+pub mod chardev;
+#[path = "holdfast/class.rs"]
+pub mod class;
+#[path = "holdfast/object.rs"]
+pub mod object;
+#[cfg(CONFIG_PCI)]
+#[path = "holdfast/pci.rs"]
+pub mod pci;
+#[path = "holdfast/platform.rs"]
+mod platform;
+#[path = "holdfast/protocol.rs"]
+mod protocol;
+#[path = "holdfast/shims.rs"]
+mod shims;
+
+#[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
+#[path = "holdfast/tests.rs"]
+mod tests;
+
+/// The library as a module.
+struct Holdfast {
+    _chardevs: chardev::NumberSpace,
+}
+
+impl kernel::Module for Holdfast {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        // SAFETY: The initialisation of a module runs once, and no other module can call into this
+        // one before it has succeeded.
+        unsafe { class::initialise() };
+
+        Ok(Self {
+            _chardevs: chardev::NumberSpace::new()?,
+        })
+    }
+}
+
+impl Drop for Holdfast {
+    fn drop(&mut self) {
+        // Every object held this module, so all are freed; the task that freed the last one may
+        // still be on its way out.
+        //
+        // SAFETY: Always safe to call in a context that may sleep.
+        unsafe { shims::holdfast_wait_for_running_text() };
+    }
+}
+
+/// Holds this module for something that will call into it.
+fn hold_library() {
+    // SAFETY: `THIS_MODULE` is this module. It is in use, because a module that depends on it, or
+    // it itself, is running this code.
+    unsafe { shims::holdfast_module_get(this_module::<Holdfast>().as_ptr()) };
+}
+
+/// Gives back one [`hold_library`].
+///
+/// # Safety
+///
+/// Must be matched with an earlier call of [`hold_library`], and the caller must return to code
+/// outside this module without sleeping.
+unsafe fn release_library() {
+    // SAFETY: By the safety requirements, a reference is there to be put.
+    unsafe { shims::holdfast_module_put(this_module::<Holdfast>().as_ptr()) };
+}
+
+module! {
+    type: Holdfast,
+    name: "holdfast",
+    authors: ["The Holdfast authors"],
+    description: "Safe lifetimes for Rust drivers",
+    license: "GPL",
+}

@@ -74,6 +74,9 @@ impl Drop for Holdfast {
 }
 
 /// Holds this module for something that will call into it.
+///
+/// Never inlined, as in another crate it would hold that crate's module.
+#[inline(never)]
 fn hold_library() {
     // SAFETY: `THIS_MODULE` is this module. It is in use, because a module that depends on it, or
     // it itself, is running this code.
@@ -84,8 +87,9 @@ fn hold_library() {
 ///
 /// # Safety
 ///
-/// Must be matched with an earlier call of [`hold_library`], and the caller must return to code
-/// outside this module without sleeping.
+/// Must be matched with an earlier call of [`hold_library`], and the caller must either hold this
+/// module otherwise, or return to code outside it without sleeping.
+#[inline(never)]
 unsafe fn release_library() {
     // SAFETY: By the safety requirements, a reference is there to be put.
     unsafe { shims::holdfast_module_put(this_module::<Holdfast>().as_ptr()) };

@@ -7,3 +7,9 @@ int holdfast_devm_add_action(struct device *dev, void (*action)(void *),
 {
 	return __devm_add_action(dev, action, data, "holdfast registration");
 }
+
+/* For tests: the number of references to @dev. */
+unsigned int holdfast_device_references(struct device *dev)
+{
+	return kref_read(&dev->kobj.kref);
+}

@@ -15,6 +15,7 @@ struct device *holdfast_inode_to_device(struct inode *inode);
 
 int holdfast_devm_add_action(struct device *dev, void (*action)(void *),
 			     void *data);
+unsigned int holdfast_device_references(struct device *dev);
 
 void holdfast_module_get(struct module *module);
 void holdfast_module_put(struct module *module);

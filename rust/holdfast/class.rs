@@ -7,6 +7,11 @@
 //! unregisters it with the last, so that there is nothing for a driver to keep, to order against
 //! its objects, or to forget.
 
+use crate::{
+    hold_library,
+    release_library, //
+};
+
 use kernel::{
     alloc::Flags,
     bindings,
@@ -65,7 +70,8 @@ impl Class {
 /// A class as the driver core knows it.
 ///
 /// A `struct device` points to its class for as long as it exists, so each object holds one of
-/// these until it is freed, while the class itself is unregistered with its last [`Membership`].
+/// these until it is freed. The driver core holds another from the registration of the class until
+/// it releases it, some time after the last [`Membership`] is gone.
 ///
 /// # Invariants
 ///
@@ -98,6 +104,7 @@ impl RegisteredClass {
                         class.write(bindings::class {
                             name: name_pointer,
                             devnode: Some(Self::devnode),
+                            class_release: Some(Self::class_release),
                             ..pin_init::zeroed()
                         })
                     };
@@ -111,6 +118,39 @@ impl RegisteredClass {
 
     pub(crate) fn as_raw(&self) -> *mut bindings::class {
         self.class.get()
+    }
+
+    /// Registers the class.
+    fn register(self: &Arc<Self>) -> Result {
+        hold_library();
+        let reference = Arc::into_raw(self.clone());
+
+        // SAFETY: The class is initialised and not registered, and the reference above keeps it
+        // where it is until `class_release`.
+        to_result(unsafe { bindings::class_register(self.as_raw()) }).inspect_err(|_| {
+            // SAFETY: The driver core does not call `class_release` for a class that it did not
+            // register, so what that would give back is given back here. This function is called
+            // by a user of the library, which holds it too.
+            unsafe {
+                drop(Arc::from_raw(reference));
+                release_library();
+            }
+        })
+    }
+
+    /// Gives back what [`RegisteredClass::register`] took.
+    ///
+    /// # Safety
+    ///
+    /// The driver core calls this once, when it does not use `class` any more.
+    unsafe extern "C" fn class_release(class: *const bindings::class) {
+        // SAFETY: The class is embedded in a `RegisteredClass`, of which `register` took a
+        // reference. This returns to the driver core.
+        unsafe {
+            let class = Opaque::cast_from(class);
+            drop(Arc::from_raw(kernel::container_of!(class, Self, class)));
+            release_library();
+        }
     }
 
     /// Tells devtmpfs the mode of a device node. The name is the device's own.
@@ -199,9 +239,7 @@ impl Membership {
             None => {
                 classes.reserve(1, GFP_KERNEL)?;
                 let class = RegisteredClass::new(description)?;
-                // SAFETY: `class` is initialised and not registered, and stays where it is until
-                // it is unregistered.
-                to_result(unsafe { bindings::class_register(class.as_raw()) })?;
+                class.register()?;
                 // INVARIANT: Registered just now; the member is counted below, or the entry is
                 // taken away again.
                 classes.push(

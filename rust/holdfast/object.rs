@@ -53,6 +53,7 @@ use crate::{
 
 use core::{
     cell::UnsafeCell,
+    convert::Infallible,
     mem::MaybeUninit,
     ops::Deref,
     ptr::NonNull, //
@@ -280,8 +281,30 @@ unsafe impl Sync for Header {}
 
 impl Header {
     fn new(functions: &'static Functions, membership: Membership) -> impl PinInit<Self> {
+        // SAFETY: `write` initialises all of `slot`, and cannot fail.
+        unsafe {
+            pin_init::pin_init_from_closure(move |slot: *mut Self| {
+                Self::write(slot, functions, membership)
+            })
+        }
+    }
+
+    /// Initialises `slot`.
+    ///
+    /// Never inlined: the names of locks would be copied into the driver's module, and lockdep
+    /// wants one name for one class.
+    ///
+    /// # Safety
+    ///
+    /// `slot` must be valid for writes, and pinned.
+    #[inline(never)]
+    unsafe fn write(
+        slot: *mut Self,
+        functions: &'static Functions,
+        membership: Membership,
+    ) -> Result<(), Infallible> {
         let class = membership.class().clone();
-        pin_init!(Self {
+        let init = pin_init!(Self {
             device <- pin_init::init_zeroed(),
             protocol: Protocol::new(),
             waiters <- WaitQueue::new(),
@@ -291,7 +314,10 @@ impl Header {
             parent: UnsafeCell::new(None),
             link: UnsafeCell::new(Link::None),
             files <- chardev::OpenFiles::new(),
-        })
+        });
+
+        // SAFETY: By the safety requirements.
+        unsafe { pin_init::raw_try_init(slot, init) }
     }
 
     /// Makes the embedded device of a new object one that the driver core can use.
@@ -368,10 +394,10 @@ impl Header {
     /// Enters the door, if it is open.
     #[inline(never)]
     pub(crate) fn enter(&self) -> Option<Inside<'_>> {
-        // INVARIANT: Counted by `enter`.
+        // INVARIANT: Counted by `enter`, if that returned true.
         self.protocol
             .enter(&self.waiters)
-            .then_some(Inside(self))
+            .then(|| Inside(self))
     }
 
     /// Begins the registration of an object below `parent`.
@@ -677,6 +703,13 @@ impl<T: Operations> Object<T> {
         self.header.unregister()
     }
 
+    /// The number of references. For tests only: nothing can be done with it.
+    #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
+    pub(crate) fn reference_count(&self) -> c_uint {
+        // SAFETY: The device is initialised.
+        unsafe { shims::holdfast_device_references(self.header.device.get()) }
+    }
+
     /// The name of the embedded device.
     pub fn name(&self) -> &CStr {
         self.header.device().name()
@@ -820,10 +853,9 @@ impl<T: Operations> Unregistered<T> {
         self.object.header.begin_registration(parent.as_device())?;
 
         // The number in the class is the registration's from now on.
-        let object = ARef::clone(&self.object);
         let this = core::mem::ManuallyDrop::new(self);
-        // SAFETY: `this` is never used again, and is not dropped.
-        drop(unsafe { core::ptr::read(&this.object) });
+        // SAFETY: `this` is neither used again nor dropped, so the reference is moved.
+        let object = unsafe { core::ptr::read(&this.object) };
 
         let slot = object.bound.get();
         // SAFETY: By the protocol, only the task that registers uses `bound` before the door is

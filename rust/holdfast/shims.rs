@@ -25,6 +25,8 @@ extern "C" {
         action: unsafe extern "C" fn(*mut c_void),
         data: *mut c_void,
     ) -> c_int;
+    #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
+    pub(crate) fn holdfast_device_references(dev: *mut bindings::device) -> kernel::ffi::c_uint;
 
     pub(crate) fn holdfast_module_get(module: *mut bindings::module);
     pub(crate) fn holdfast_module_put(module: *mut bindings::module);

@@ -1,3 +1,666 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! KUnit suites.
+//!
+//! Each test says which promise it guards. The parents are faux devices: dropping one unbinds it,
+//! which runs its devres.
+
+use crate::{
+    class::Class,
+    object::{
+        self,
+        Access,
+        Object,
+        Outcome,
+        Registration,
+        Unregistered, //
+    }, //
+};
+
+use kernel::{
+    device::Bound,
+    faux,
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Release, //
+        },
+        aref::ARef,
+        Arc,
+        Completion, //
+    },
+    workqueue, //
+};
+
+/// What happens to the object of a test, and how the test takes part in it.
+#[pin_data]
+struct Script {
+    /// How many bound data exist.
+    alive: Atomic<usize>,
+    /// How many were ever made.
+    made: Atomic<usize>,
+    /// How often the wake hook ran.
+    woken: Atomic<usize>,
+    /// Errors found in the operations, where a test cannot assert.
+    errors: Atomic<usize>,
+    /// What `bind` does.
+    in_bind: Step,
+    /// What the wake hook does.
+    in_wake: Step,
+    /// What the drop of the bound data does.
+    in_drop: Step,
+    /// Completed when the object is in the step that waits.
+    #[pin]
+    reached: Completion,
+    /// Completed by the test to let it go on.
+    #[pin]
+    go_on: Completion,
+}
+
+/// Something an operation does besides its work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Nothing,
+    /// Fails with `EIO`, in `bind` only.
+    Fail,
+    /// Says that it is there, and waits for the test.
+    Wait,
+    /// Asks for the end of its own object, and expects `EDEADLK`.
+    UnregisterItself,
+    /// Lets go who waits for `go_on`.
+    LetGo,
+}
+
+impl Script {
+    fn new() -> Result<Arc<Self>> {
+        Self::with(Step::Nothing, Step::Nothing, Step::Nothing)
+    }
+
+    fn with(in_bind: Step, in_wake: Step, in_drop: Step) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                alive: Atomic::new(0),
+                made: Atomic::new(0),
+                woken: Atomic::new(0),
+                errors: Atomic::new(0),
+                in_bind,
+                in_wake,
+                in_drop,
+                reached <- Completion::new(),
+                go_on <- Completion::new(),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    fn alive(&self) -> usize {
+        self.alive.load(Acquire)
+    }
+
+    fn expect(&self, condition: bool) {
+        if !condition {
+            self.errors.fetch_add(1, Full);
+        }
+    }
+
+    fn run(&self, step: Step, object: Option<&Object<Subject>>) {
+        match step {
+            Step::Nothing | Step::Fail => {}
+            Step::Wait => {
+                self.reached.complete_all();
+                self.go_on.wait_for_completion();
+            }
+            Step::UnregisterItself => {
+                self.expect(object.is_some_and(|object| object.unregister() == Err(EDEADLK)))
+            }
+            Step::LetGo => self.go_on.complete_all(),
+        }
+    }
+}
+
+/// The kind of object that the tests use.
+struct Subject;
+
+/// Data in the memory of the object: plain, because it has to be.
+struct Data {
+    number: u32,
+    // The script lives as long as the test, which outlives the object's registration. The wake hook
+    // only sees the object.
+    script: Atomic<usize>,
+}
+
+struct SubjectBound<'bound> {
+    script: Arc<Script>,
+    object: &'bound Object<Subject>,
+}
+
+impl Drop for SubjectBound<'_> {
+    fn drop(&mut self) {
+        self.script.run(self.script.in_drop, Some(self.object));
+        self.script.alive.fetch_sub(1, Full);
+    }
+}
+
+impl object::Operations for Subject {
+    type Parent = faux::Device<Bound>;
+    type Data = Data;
+    type Bound<'bound> = SubjectBound<'bound>;
+    type Argument = Arc<Script>;
+
+    const CLASS: Class = Class::new(c"holdfast_test", c"holdfast-test");
+
+    fn bind<'bound>(
+        object: &'bound Object<Self>,
+        _parent: &'bound faux::Device<Bound>,
+        script: Arc<Script>,
+    ) -> impl PinInit<SubjectBound<'bound>, Error> + 'bound {
+        object.script.store(Arc::as_ptr(&script) as usize, Release);
+        script.run(script.in_bind, Some(object));
+        if script.in_bind == Step::Fail {
+            return Err(EIO);
+        }
+        script.alive.fetch_add(1, Full);
+        script.made.fetch_add(1, Full);
+        Ok(SubjectBound { script, object })
+    }
+
+    fn wake(object: &Object<Self>) {
+        // SAFETY: `bind` stored it, and the bound data, which is dropped after this, holds it.
+        let script = unsafe { &*(object.script.load(Acquire) as *const Script) };
+        script.woken.fetch_add(1, Full);
+        script.run(script.in_wake, Some(object));
+    }
+}
+
+fn parent() -> Result<faux::Registration> {
+    faux::Registration::new(c"holdfast-test-parent", None)
+}
+
+fn unregistered(number: u32) -> Result<Unregistered<Subject>> {
+    Unregistered::new(Ok::<_, Error>(Data {
+        number,
+        script: Atomic::new(0),
+    }))
+}
+
+fn register(parent: &faux::Registration, script: &Arc<Script>) -> Result<Registration<Subject>> {
+    unregistered(7)?.register(parent.as_ref(), script.clone())
+}
+
+/// Runs `task` on another CPU, if there is one that is idle.
+fn spawn(task: impl FnOnce() + Send + 'static) -> Result {
+    Ok(workqueue::system_unbound().try_spawn(GFP_KERNEL, task)?)
+}
+
+#[kunit_tests(holdfast_object)]
+mod object_tests {
+    use super::*;
+
+    /// The data can be read before, during and after the registration.
+    #[test]
+    fn data_outlives_registration() -> Result {
+        let parent = parent()?;
+        let script = Script::new()?;
+
+        let object = unregistered(7)?;
+        assert_eq!(object.number, 7);
+        let registration = object.register(parent.as_ref(), script.clone())?;
+        assert_eq!(registration.number, 7);
+        let reference = registration.reference();
+        drop(registration);
+        assert_eq!(script.alive(), 0);
+        drop(parent);
+        assert_eq!(reference.number, 7);
+        Ok(())
+    }
+
+    /// Nobody holds the object but those who have a reference.
+    #[test]
+    fn last_reference_owns_memory() -> Result {
+        let parent = parent()?;
+        let script = Script::new()?;
+
+        let registration = register(&parent, &script)?;
+        let reference = registration.reference();
+        assert!(reference.reference_count() > 2);
+        drop(registration);
+        drop(parent);
+        assert_eq!(reference.reference_count(), 1);
+        Ok(())
+    }
+
+    /// An object that was never registered is freed like any other, and its number with it.
+    #[test]
+    fn unregistered_gives_number_back() -> Result {
+        let first = unregistered(1)?;
+        assert!(first.name().to_bytes() == b"holdfast-test0");
+        let second = unregistered(2)?;
+        assert!(second.name().to_bytes() == b"holdfast-test1");
+        drop(first);
+        let third = unregistered(3)?;
+        assert!(third.name().to_bytes() == b"holdfast-test0");
+        Ok(())
+    }
+
+    /// The number and the name are free again when the registration has ended, though there are
+    /// references left.
+    #[test]
+    fn name_is_free_after_registration() -> Result {
+        let parent = parent()?;
+        let script = Script::new()?;
+
+        let reference = register(&parent, &script)?.reference();
+        let again = register(&parent, &script)?;
+        assert!(reference.name().to_bytes() == again.name().to_bytes());
+        Ok(())
+    }
+
+    /// An object whose initialisation fails leaves nothing behind.
+    #[test]
+    fn failed_initialisation() -> Result {
+        assert!(Unregistered::<Subject>::new(Err::<Data, Error>(EIO)).err() == Some(EIO));
+        assert!(unregistered(1)?.name().to_bytes() == b"holdfast-test0");
+        Ok(())
+    }
+}
+
+#[kunit_tests(holdfast_registration)]
+mod registration_tests {
+    use super::*;
+
+    // The races keep an object around, so that their class is not registered anew in every round.
+
+    /// How many rounds the races run: thousands where code runs natively, fewer under KASAN, which
+    /// is emulated where there is no KVM.
+    const ROUNDS: usize = if cfg!(CONFIG_KASAN) { 100 } else { 2000 };
+
+    /// The door is closed before, open during, and closed after the registration.
+    #[test]
+    fn door() -> Result {
+        let parent = parent()?;
+        let script = Script::new()?;
+
+        let object = unregistered(7)?;
+        assert!(object.access(|_| ()) == Err(ENODEV));
+        let registration = object.register(parent.as_ref(), script.clone())?;
+        assert!(registration.access(|access| access.object().number) == Ok(7));
+        assert!(registration.access(|access| access.script.alive()) == Ok(1));
+        let reference = registration.reference();
+        drop(registration);
+        assert!(reference.access(|_| ()) == Err(ENODEV));
+        Ok(())
+    }
+
+    /// The door can be entered by somebody who is inside.
+    #[test]
+    fn door_is_reentrant() -> Result {
+        let parent = parent()?;
+        let script = Script::new()?;
+
+        let registration = register(&parent, &script)?;
+        assert!(registration.access(|access| access.object().access(|_| 3)) == Ok(Ok(3)));
+        Ok(())
+    }
+
+    /// The first caller does it, the second learns that it was done.
+    #[test]
+    fn outcome() -> Result {
+        let parent = parent()?;
+        let script = Script::new()?;
+
+        let registration = register(&parent, &script)?;
+        assert!(registration.unregister() == Ok(Outcome::Done));
+        assert_eq!(script.alive(), 0);
+        assert!(registration.unregister() == Ok(Outcome::AlreadyDone));
+        drop(registration);
+        assert_eq!(script.made.load(Acquire), 1);
+        assert_eq!(script.woken.load(Acquire), 1);
+        Ok(())
+    }
+
+    /// A registration that is forgotten ends with the binding of its parent.
+    #[test]
+    fn forgotten_registration() -> Result {
+        let parent = parent()?;
+        let script = Script::new()?;
+
+        let registration = register(&parent, &script)?;
+        let reference = registration.reference();
+        core::mem::forget(registration);
+        assert_eq!(script.alive(), 1);
+        drop(parent);
+        assert_eq!(script.alive(), 0);
+        assert!(reference.access(|_| ()) == Err(ENODEV));
+
+        // What was forgotten is a reference to the memory: give it back.
+        // SAFETY: The forgotten registration owned it.
+        unsafe { <Object<Subject> as kernel::sync::aref::AlwaysRefCounted>::dec_ref((&*reference).into()) };
+        assert_eq!(reference.reference_count(), 1);
+        Ok(())
+    }
+
+    /// The parent's unbind ends a registration that somebody still holds.
+    #[test]
+    fn parent_unbinds() -> Result {
+        let parent = parent()?;
+        let script = Script::new()?;
+
+        let registration = register(&parent, &script)?;
+        drop(parent);
+        assert_eq!(script.alive(), 0);
+        assert!(registration.unregister() == Ok(Outcome::AlreadyDone));
+        Ok(())
+    }
+
+    /// Several registrations below one parent end one by one, early or with it.
+    #[test]
+    fn many_below_one_parent() -> Result {
+        let parent = parent()?;
+        let script = Script::new()?;
+        let mut registrations = KVec::new();
+
+        for _ in 0..10 {
+            registrations.push(register(&parent, &script)?, GFP_KERNEL)?;
+        }
+        assert_eq!(script.alive(), 10);
+        assert!(registrations[4].unregister() == Ok(Outcome::Done));
+        assert_eq!(script.alive(), 9);
+        drop(parent);
+        assert_eq!(script.alive(), 0);
+        Ok(())
+    }
+
+    /// The end of an object that is not registered yet makes its registration fail.
+    #[test]
+    fn ended_before_registration() -> Result {
+        let parent = parent()?;
+        let script = Script::new()?;
+
+        let object = unregistered(7)?;
+        assert!(object.unregister() == Ok(Outcome::AlreadyDone));
+        assert!(object.register(parent.as_ref(), script.clone()).err() == Some(ENODEV));
+        assert_eq!(script.made.load(Acquire), 0);
+        Ok(())
+    }
+
+    /// A `bind` that fails ends the object, and leaves nothing.
+    #[test]
+    fn bind_fails() -> Result {
+        let parent = parent()?;
+        let script = Script::with(Step::Fail, Step::Nothing, Step::Nothing)?;
+
+        let object = unregistered(7)?;
+        let reference = ARef::<Object<Subject>>::from(&*object);
+        assert!(object.register(parent.as_ref(), script.clone()).err() == Some(EIO));
+        assert_eq!(script.made.load(Acquire), 0);
+        assert_eq!(script.woken.load(Acquire), 0);
+        assert!(reference.unregister() == Ok(Outcome::AlreadyDone));
+        assert_eq!(reference.reference_count(), 1);
+        assert!(unregistered(1)?.name().to_bytes() == b"holdfast-test0");
+        Ok(())
+    }
+
+    /// A task that would wait for itself is told so, wherever it is in the life of the object.
+    #[test]
+    fn waiting_for_oneself() -> Result {
+        for (in_bind, in_wake, in_drop) in [
+            (Step::UnregisterItself, Step::Nothing, Step::Nothing),
+            (Step::Nothing, Step::UnregisterItself, Step::Nothing),
+            (Step::Nothing, Step::Nothing, Step::UnregisterItself),
+        ] {
+            let parent = parent()?;
+            let script = Script::with(in_bind, in_wake, in_drop)?;
+
+            let registration = register(&parent, &script)?;
+            assert!(registration.unregister() == Ok(Outcome::Done));
+            assert_eq!(script.errors.load(Acquire), 0);
+            assert_eq!(script.alive(), 0);
+        }
+        Ok(())
+    }
+
+    /// Shared by the two tasks of a race.
+    #[pin_data]
+    struct Other {
+        outcome: Atomic<usize>,
+        errors: Atomic<usize>,
+        rounds: Atomic<usize>,
+        #[pin]
+        ready: Completion,
+        #[pin]
+        done: Completion,
+    }
+
+    const NONE: usize = 0;
+    const DONE: usize = 1;
+    const ALREADY_DONE: usize = 2;
+    const FAILED: usize = 3;
+
+    impl Other {
+        fn new() -> Result<Arc<Self>> {
+            Arc::pin_init(
+                pin_init!(Self {
+                    outcome: Atomic::new(NONE),
+                    errors: Atomic::new(0),
+                    rounds: Atomic::new(0),
+                    ready <- Completion::new(),
+                    done <- Completion::new(),
+                }),
+                GFP_KERNEL,
+            )
+        }
+
+        fn unregister(&self, object: &Object<Subject>) {
+            let outcome = match object.unregister() {
+                Ok(Outcome::Done) => DONE,
+                Ok(Outcome::AlreadyDone) => ALREADY_DONE,
+                Err(_) => FAILED,
+            };
+            self.outcome.store(outcome, Release);
+            self.done.complete_all();
+        }
+    }
+
+    /// The loser of two who unregister returns when the winner is done, and not before.
+    ///
+    /// The winner stays in the drop of the bound data until the loser is about to call, so every
+    /// round overlaps.
+    #[test]
+    fn loser_waits() -> Result {
+        let parent = parent()?;
+        let _class = unregistered(0)?;
+        for _ in 0..ROUNDS {
+            let script = Script::with(Step::Nothing, Step::Nothing, Step::Wait)?;
+            let registration = register(&parent, &script)?;
+            let other = Other::new()?;
+
+            let task = (registration.reference(), script.clone(), other.clone());
+            spawn(move || {
+                let (object, script, other) = task;
+                script.reached.wait_for_completion();
+                script.go_on.complete_all();
+                other.unregister(&object);
+                // The winner cannot be over before the end.
+                if script.alive() != 0 {
+                    other.errors.fetch_add(1, Full);
+                }
+            })?;
+
+            assert!(registration.unregister() == Ok(Outcome::Done));
+            other.done.wait_for_completion();
+            assert_eq!(other.outcome.load(Acquire), ALREADY_DONE);
+            assert_eq!(other.errors.load(Acquire), 0);
+        }
+        Ok(())
+    }
+
+    /// Of two who unregister at any instant, exactly one does it.
+    #[test]
+    fn one_winner() -> Result {
+        let parent = parent()?;
+        let _class = unregistered(0)?;
+        for _ in 0..ROUNDS {
+            let script = Script::new()?;
+            let registration = register(&parent, &script)?;
+            let other = Other::new()?;
+
+            let task = (registration.reference(), other.clone());
+            spawn(move || {
+                let (object, other) = task;
+                other.ready.complete_all();
+                other.unregister(&object);
+            })?;
+
+            other.ready.wait_for_completion();
+            let ours = registration.unregister()?;
+            assert_eq!(script.alive(), 0);
+            other.done.wait_for_completion();
+            match ours {
+                Outcome::Done => assert_eq!(other.outcome.load(Acquire), ALREADY_DONE),
+                Outcome::AlreadyDone => assert_eq!(other.outcome.load(Acquire), DONE),
+            }
+            assert_eq!(script.woken.load(Acquire), 1);
+        }
+        Ok(())
+    }
+
+    /// The unbind of the parent and a call at any instant: one of them does it, and neither returns
+    /// before it is done.
+    #[test]
+    fn unbind_against_unregister() -> Result {
+        let _class = unregistered(0)?;
+        for _ in 0..ROUNDS {
+            let parent = parent()?;
+            let script = Script::new()?;
+            let registration = register(&parent, &script)?;
+            let other = Other::new()?;
+
+            let task = (registration.reference(), script.clone(), other.clone());
+            spawn(move || {
+                let (object, script, other) = task;
+                other.ready.complete_all();
+                other.unregister(&object);
+                if script.alive() != 0 {
+                    other.errors.fetch_add(1, Full);
+                }
+            })?;
+
+            other.ready.wait_for_completion();
+            drop(parent);
+            assert_eq!(script.alive(), 0);
+            other.done.wait_for_completion();
+            assert_eq!(other.errors.load(Acquire), 0);
+            assert!(registration.unregister() == Ok(Outcome::AlreadyDone));
+            assert_eq!(script.woken.load(Acquire), 1);
+        }
+        Ok(())
+    }
+
+    /// An object whose end is asked for while it is being registered is never left registered.
+    #[test]
+    fn unregister_during_registration() -> Result {
+        let parent = parent()?;
+        let script = Script::with(Step::Wait, Step::Nothing, Step::Nothing)?;
+        let object = unregistered(7)?;
+        let reference = ARef::<Object<Subject>>::from(&*object);
+        let other = Other::new()?;
+
+        let task = (reference.clone(), script.clone(), other.clone());
+        spawn(move || {
+            let (object, script, other) = task;
+            script.reached.wait_for_completion();
+            // Let `bind` go on from yet another task, when this one is waiting or about to.
+            let script = script.clone();
+            if spawn(move || script.go_on.complete_all()).is_err() {
+                other.errors.fetch_add(1, Full);
+            }
+            other.unregister(&object);
+        })?;
+
+        let registered = object.register(parent.as_ref(), script.clone());
+        other.done.wait_for_completion();
+        match registered {
+            // The call came before the registration was complete.
+            Err(error) => {
+                assert!(error == ENODEV);
+                assert_eq!(other.outcome.load(Acquire), ALREADY_DONE);
+            }
+            // It came after.
+            Ok(_) => assert_eq!(other.outcome.load(Acquire), DONE),
+        }
+        assert_eq!(script.alive(), 0);
+        assert!(reference.access(|_| ()) == Err(ENODEV));
+        assert_eq!(other.errors.load(Acquire), 0);
+        Ok(())
+    }
+
+    /// Who sleeps inside is woken, and the end waits until they have left.
+    #[test]
+    fn sleeper_is_woken() -> Result {
+        let parent = parent()?;
+        let script = Script::with(Step::Nothing, Step::LetGo, Step::Nothing)?;
+        let registration = register(&parent, &script)?;
+        let other = Other::new()?;
+
+        let task = (registration.reference(), other.clone());
+        spawn(move || {
+            let (object, other) = task;
+            let slept = object.access(|access: &Access<'_, '_, Subject>| {
+                other.ready.complete_all();
+                access.script.go_on.wait_for_completion();
+                // Still inside, so the bound data is still there.
+                access.script.alive() == 1 && !access.object().is_registered()
+            });
+            other
+                .outcome
+                .store(if slept == Ok(true) { DONE } else { FAILED }, Release);
+        })?;
+
+        other.ready.wait_for_completion();
+        assert!(registration.unregister() == Ok(Outcome::Done));
+        assert_eq!(other.outcome.load(Acquire), DONE);
+        Ok(())
+    }
+
+    /// Readers at the door against its closing: whoever is let in finds the bound data.
+    #[test]
+    fn readers_against_unregister() -> Result {
+        let parent = parent()?;
+        let _class = unregistered(0)?;
+        for _ in 0..ROUNDS {
+            let script = Script::new()?;
+            let registration = register(&parent, &script)?;
+            let other = Other::new()?;
+
+            let task = (registration.reference(), other.clone());
+            spawn(move || {
+                let (object, other) = task;
+                loop {
+                    match object.access(|access| access.script.alive()) {
+                        Ok(1) => {
+                            other.rounds.fetch_add(1, Full);
+                            other.ready.complete_all();
+                        }
+                        Ok(_) => {
+                            other.errors.fetch_add(1, Full);
+                        }
+                        Err(_) => break,
+                    }
+                }
+                other.done.complete_all();
+            })?;
+
+            // The reader has been inside once, and is on its way in again.
+            other.ready.wait_for_completion();
+            assert!(registration.unregister() == Ok(Outcome::Done));
+            assert_eq!(script.alive(), 0);
+            other.done.wait_for_completion();
+            assert_eq!(other.errors.load(Acquire), 0);
+            assert!(other.rounds.load(Acquire) > 0);
+        }
+        Ok(())
+    }
+}

@@ -280,6 +280,10 @@ impl Membership {
             // members, hence no devices.
             unsafe { bindings::class_unregister(entry.class.as_raw()) };
         }
+        if classes.is_empty() {
+            // A static is never dropped, and would keep its memory when the library is unloaded.
+            *classes = KVec::new();
+        }
     }
 
     pub(crate) fn class(&self) -> &Arc<RegisteredClass> {

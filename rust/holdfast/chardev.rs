@@ -212,9 +212,9 @@ impl Drop for FileData {
 /// # Invariants
 ///
 /// - `device` is the one of an object.
-/// - `data` is there while this is in the [`OpenFiles`] of the object. It is taken under their lock,
-///   when no file operation is using it: either in `release`, or by the owner of the teardown with
-///   nobody inside the door.
+/// - `data` is there while this is in the [`OpenFiles`] of the object. It is taken under their
+///   lock, when no file operation is using it: either in `release`, or by the owner of the teardown
+///   with nobody inside the door.
 #[pin_data]
 pub(crate) struct OpenFile {
     #[pin]
@@ -336,7 +336,10 @@ fn open_file(header: &Header) -> Result<Arc<OpenFile>> {
 /// # Safety
 ///
 /// Called by the VFS once for each file that [`fops_open`] opened, after all other operations.
-unsafe extern "C" fn fops_release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+unsafe extern "C" fn fops_release(
+    _inode: *mut bindings::inode,
+    file: *mut bindings::file,
+) -> c_int {
     // SAFETY: By the safety requirements, `fops_open` has put an `Arc<OpenFile>` there.
     let open_file = unsafe { Arc::<OpenFile>::from_foreign((*file).private_data) };
 
@@ -505,11 +508,7 @@ impl Node {
         // that is not added yet. The file operations are static, and are for such devices.
         let cdev = from_err_ptr(unsafe {
             (*device).devt = number.devt;
-            shims::holdfast_cdev_add(
-                device,
-                &FILE_OPERATIONS,
-                this_module::<Holdfast>().as_ptr(),
-            )
+            shims::holdfast_cdev_add(device, &FILE_OPERATIONS, this_module::<Holdfast>().as_ptr())
         })?;
 
         // INVARIANT: Added just now.

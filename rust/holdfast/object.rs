@@ -186,8 +186,8 @@ unsafe impl Parent for device::Device<Bound> {
 /// Makes a bus device a [`Parent`].
 macro_rules! impl_parent {
     ($($(#[$attribute:meta])* $device:ty),* $(,)?) => {$(
-        // SAFETY: `AsBusDevice` inverts `AsRef`.
         $(#[$attribute])*
+        // SAFETY: `AsBusDevice` inverts `AsRef`.
         unsafe impl Parent for $device {
             fn as_device(&self) -> &device::Device<Bound> {
                 self.as_ref()
@@ -395,9 +395,7 @@ impl Header {
     #[inline(never)]
     pub(crate) fn enter(&self) -> Option<Inside<'_>> {
         // INVARIANT: Counted by `enter`, if that returned true.
-        self.protocol
-            .enter(&self.waiters)
-            .then(|| Inside(self))
+        self.protocol.enter(&self.waiters).then(|| Inside(self))
     }
 
     /// Begins the registration of an object below `parent`.
@@ -472,9 +470,7 @@ impl Header {
         } == 0;
 
         // SAFETY: The action is gone, and the reference that it owned is this one.
-        removed.then(|| unsafe {
-            ARef::from_raw(NonNull::from(self.device()))
-        })
+        removed.then(|| unsafe { ARef::from_raw(NonNull::from(self.device())) })
     }
 
     /// The devres action.
@@ -484,7 +480,8 @@ impl Header {
     /// `data` must be the device of an object, and a reference to it is handed over.
     unsafe extern "C" fn parent_unbinds(data: *mut c_void) {
         // SAFETY: By the safety requirements, this is a device with a reference for us.
-        let _device = unsafe { ARef::from_raw(NonNull::new_unchecked(data.cast::<device::Device>())) };
+        let _device =
+            unsafe { ARef::from_raw(NonNull::new_unchecked(data.cast::<device::Device>())) };
         // SAFETY: By the type invariants, it is the first field of a header.
         let this = unsafe { &*data.cast::<Self>() };
 
@@ -562,7 +559,9 @@ impl Header {
 }
 
 /// The pointer to a device.
-fn device_pointer<Ctx: device::DeviceContext>(device: &device::Device<Ctx>) -> *mut bindings::device {
+fn device_pointer<Ctx: device::DeviceContext>(
+    device: &device::Device<Ctx>,
+) -> *mut bindings::device {
     // CAST: `device::Device` is a transparent wrapper of an `Opaque<bindings::device>`.
     core::ptr::from_ref(device).cast_mut().cast()
 }

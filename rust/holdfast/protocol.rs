@@ -3,8 +3,8 @@
 //! The protocol between those who use an object and those who end it.
 //!
 //! Two small state machines, one word each, and nothing of the kernel in them: they are generic
-//! over their atomics ([`Word`]) and their waiting ([`Waiters`]), so that a model checker on the host
-//! can run the same code through every interleaving.
+//! over their atomics ([`Word`]) and their waiting ([`Waiters`]), so that a model checker on the
+//! host can run the same code through every interleaving.
 //!
 //! # The registration
 //!

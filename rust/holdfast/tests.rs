@@ -22,13 +22,13 @@ use kernel::{
     faux,
     prelude::*,
     sync::{
+        aref::ARef,
         atomic::{
             Acquire,
             Atomic,
             Full,
             Release, //
         },
-        aref::ARef,
         Arc,
         Completion, //
     },
@@ -337,7 +337,9 @@ mod registration_tests {
 
         // What was forgotten is a reference to the memory: give it back.
         // SAFETY: The forgotten registration owned it.
-        unsafe { <Object<Subject> as kernel::sync::aref::AlwaysRefCounted>::dec_ref((&*reference).into()) };
+        unsafe {
+            <Object<Subject> as kernel::sync::aref::AlwaysRefCounted>::dec_ref((&*reference).into())
+        };
         assert_eq!(reference.reference_count(), 1);
         Ok(())
     }

@@ -125,7 +125,10 @@ impl<T: pci::Driver> Adapter<T> {
         if num_vfs == 0 {
             // SAFETY: A reference to a device is a valid `struct pci_dev`.
             if unsafe { bindings::pci_vfs_assigned(raw(pdev)) } != 0 {
-                dev_warn!(pdev, "VFs are assigned to virtual machines, so they stay enabled\n");
+                dev_warn!(
+                    pdev,
+                    "VFs are assigned to virtual machines, so they stay enabled\n"
+                );
                 return Err(EBUSY);
             }
             disable_vfs(pdev);

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tells the stories that Holdfast is about, while they happen in the guest.
+
+Nothing here is staged: each line is printed because the guest reported that step,
+and the kernel's report is the one on its console.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import sys
+import textwrap
+from typing import Any
+
+from . import console, machine, splats
+
+_SECONDS = 420.0
+_STEPS = ("loaded", "read", "vfs-on", "vfs-off", "stock-c", "unbound", "no-vf-left")
+_STEPS += ("unloaded", "library-unloaded")
+_KASAN = splats.Expectation(r"BUG: KASAN: slab-use-after-free in faulty_read", "the fault")
+_ANY_KASAN = splats.Expectation(r"BUG: KASAN: slab-use-after-free", "the fault, again")
+_RESCAN_LOCK = splats.Expectation(
+    r"WARNING: drivers/pci/remove\.c:\d+ at pci_stop_and_remove_bus_device", "the PCI core's own"
+)
+_TOLD_LINES = 7
+
+
+def _paint(code: str, text: str) -> str:
+    """Colour a text, for people only."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return text
+    return f"\033[{code}m{text}\033[0m"
+
+
+def _heading(text: str) -> None:
+    console.note("\n" + _paint("1", text))
+
+
+def _explain(text: str) -> None:
+    console.note(textwrap.fill(text, 88))
+
+
+def _good(text: str) -> None:
+    console.note(f"  {_paint('32', '+')} {text}")
+
+
+def _bad(text: str) -> None:
+    console.note(f"  {_paint('31', '!')} {text}")
+
+
+class _Teller:
+    """Turns the guest's steps into a story, as they come."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, dict[str, Any]] = {}
+        self.kasan_lines: list[str] = []
+        self._in_report = False
+
+    def console(self, raw: str) -> None:
+        """Keep the lines of KASAN's first report that say what happened."""
+        if len(self.kasan_lines) >= _TOLD_LINES:
+            return
+        line = re.sub(r"^\[\s*\d+\.\d+\] ?", "", raw)
+        if "BUG: KASAN" in line:
+            self._in_report = True
+        says = re.match(r"BUG: KASAN|(?:Read|Write) of size|Allocated by|Freed by", line)
+        in_stack = re.match(r" (?:devm_kmalloc|faulty_probe|devres_release|faulty_read)", line)
+        if self._in_report and (says or (in_stack and self._after_header())):
+            self.kasan_lines.append(line)
+
+    def _after_header(self) -> bool:
+        return any("by task" in line and "size" not in line for line in self.kasan_lines)
+
+    def result(self, line: str) -> None:
+        """Tell the step that the guest reports."""
+        if not line.startswith("{"):
+            return
+        facts = json.loads(line)
+        self.told[facts["step"]] = facts
+        getattr(self, "_" + facts["step"].replace("-", "_"))(facts)
+
+    def _loaded(self, facts: dict[str, Any]) -> None:
+        _heading("A Rust driver on a PCI device")
+        _good("insmod holdfast.ko, insmod holdfast_sriov_pf.ko")
+        _good(f"{facts['driver']} is bound to {facts['address']}; it made {facts['node']}")
+
+    def _read(self, facts: dict[str, Any]) -> None:
+        _good(f'reading it: "{facts["text"]}", the igb\'s status register')
+
+    def _vfs_on(self, facts: dict[str, Any]) -> None:
+        _good(f'echo 2 >sriov_numvfs: {" and ".join(facts["vfs"])} appear; "{facts["text"]}"')
+
+    def _vfs_off(self, facts: dict[str, Any]) -> None:
+        _good(f'echo 0 >sriov_numvfs: they are gone; "{facts["text"]}"')
+        _heading("The driver is unbound while a process holds the device open: stock C")
+        _explain(
+            "tests/faulty/devm_chardev.c keeps what open files point to in devm_kzalloc() memory, "
+            "which is freed at unbind, as so many drivers do."
+        )
+
+    def _stock_c(self, facts: dict[str, Any]) -> None:
+        _good(f'open, read: "{facts["before"]}"')
+        _good(f"unbind: returned after {facts['milliseconds']} ms")
+        _bad(f'read again: "{facts["after"]}", from freed memory; KASAN says:')
+        for line in self.kasan_lines:
+            console.note(_paint("31", f"      {line[:82]}"))
+        _heading("The same with Holdfast")
+        _explain(
+            "samples/sriov_pf.rs, with no unsafe in it: the memory lives until the last reference "
+            "is gone, and what it does ends when the device is unbound."
+        )
+
+    def _unbound(self, facts: dict[str, Any]) -> None:
+        _good(f'open, read: "{facts["before"]}"')
+        _good(f"unbind: returned after {facts['milliseconds']} ms, the file still open")
+        _good("read again: ENODEV; open again: no such device")
+
+    def _no_vf_left(self, facts: dict[str, Any]) -> None:
+        _good(f"bind again, 2 VFs on, unbind: {facts['milliseconds']} ms, and no VF is left")
+        console.note("    (The PCI core sleeps 1 s of that, and warns about a lock that it did not")
+        console.note("    take itself: story 1, which comes with a later issue.)")
+
+    def _unloaded(self, facts: dict[str, Any]) -> None:
+        _good(f"rmmod of the driver, a file still open: {facts['milliseconds']} ms; ENODEV")
+
+    def _library_unloaded(self, _facts: dict[str, Any]) -> None:
+        _good("close drops the last reference, and rmmod of the library succeeds")
+
+
+def _problems(teller: _Teller, outcome: machine.Outcome) -> list[str]:
+    """Return what did not happen as told."""
+    problems = [outcome.problem] if outcome.problem else []
+    missing = [step for step in _STEPS if step not in teller.told]
+    if missing:
+        problems.append(f"the guest did not come to: {', '.join(missing)}")
+    reports = outcome.scanner.reports
+    if not splats.judge(reports, "stock-c", [_KASAN, _ANY_KASAN]).clean:
+        problems.append("the kernel's reports on the C driver are not KASAN's use after free")
+    allowed = {"sample": [], "holdfast": [_RESCAN_LOCK], splats.OUTSIDE: []}
+    for section, expected in allowed.items():
+        for report in splats.judge(reports, section, expected).unexpected:
+            problems.append(f"the kernel reported: {report.title}")
+    if not problems and outcome.status != 0:
+        problems.append(f"the guest ended with exit status {outcome.status}")
+    return problems
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe what `make demo` takes: nothing yet."""
+
+
+def run(_arguments: argparse.Namespace) -> int:
+    """Boot the debug kernel and tell what happens in it."""
+    built, base = machine.prepare("debug", "stock")
+    accelerated = machine.accelerator(built.image)
+    _heading("Holdfast: safe lifetimes for Rust drivers in the Linux kernel")
+    _explain(
+        f"Booting Linux {built.release} with KASAN and lockdep in QEMU, {platform.machine()}, "
+        f"under {machine.describe(accelerated)}: a NIC with SR-IOV (igb), an NVMe controller, "
+        "CXL memory. This takes a moment."
+    )
+    teller = _Teller()
+    outcome = machine.boot(
+        built,
+        base,
+        name="demo",
+        run="#!/bin/sh\nexec 2>/dev/kmsg\nholdfast-guest demo >/dev/ttyS1\n",
+        seconds=_SECONDS,
+        command_line=list(machine.DEBUG_COMMAND_LINE),
+        on_console=teller.console,
+        on_result=teller.result,
+    )
+    console.note("\nStill to come: the deadlock of SR-IOV against removal, and CXL regions.")
+    problems = _problems(teller, outcome)
+    if problems:
+        console.note("")
+        for problem in problems:
+            _bad(problem)
+        console.fail(f"The demo did not go as told; its console is in {outcome.console}.")
+    console.note(
+        _paint(
+            "1",
+            "Shown: stock C used freed memory; Holdfast answered ENODEV, waited for no file, "
+            f"and left no VF and no module behind. {outcome.seconds:.0f} s.",
+        )
+    )
+    return 0

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The kernels that the virtual machine boots, built once for each set of ingredients."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import cache, console, kernel_source, paths, toolchain
+
+# Raise when this file builds kernels differently from the same ingredients.
+RECIPE = "1"
+
+FRAGMENTS = {
+    "fast": ["base"],
+    "debug": ["base", "debug"],
+    "debug-kobject-release": ["base", "debug", "kobject-release"],
+}
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A complete kernel build; `objtree` serves as KDIR."""
+
+    image: Path
+    objtree: Path
+    source: Path
+    modules: Path
+    release: str
+    config: Path
+
+
+def fragments(flavour: str) -> list[Path]:
+    """Return the config fragments of a flavour, in the order of merging."""
+    if flavour not in FRAGMENTS:
+        console.fail(f"FLAVOUR={flavour} is not a flavour: use {', '.join(FRAGMENTS)}.")
+    return [paths.CHECKOUT / "tests/kernel" / f"{name}.config" for name in FRAGMENTS[flavour]]
+
+
+def wanted_options(files: list[Path]) -> dict[str, str]:
+    """Merge fragments as merge_config.sh does: the last word on an option counts."""
+    options: dict[str, str] = {}
+    for file in files:
+        for name, value in re.findall(r"^(CONFIG_\w+)=(.*)$", file.read_text(), re.MULTILINE):
+            options[name] = value
+        for name in re.findall(r"^# (CONFIG_\w+) is not set$", file.read_text(), re.MULTILINE):
+            options[name] = "n"
+    return options
+
+
+def options_of(config: Path) -> dict[str, str]:
+    """Read a .config."""
+    return dict(re.findall(r"^(CONFIG_\w+)=(.*)$", config.read_text(), re.MULTILINE))
+
+
+def _require_options(
+    wanted: dict[str, str], config: Path, env: dict[str, str], make: list[str]
+) -> None:
+    """Kconfig drops what it cannot have without a word; say which option it was."""
+    actual = options_of(config)
+    if wanted.get("CONFIG_RUST") == "y" and actual.get("CONFIG_RUST") != "y":
+        log = config.parent / "rustavailable.log"
+        console.step(
+            "Asking the kernel why it has no CONFIG_RUST",
+            [*make, "rustavailable"],
+            log=log,
+            env=env,
+            failure="The kernel's configuration refuses CONFIG_RUST with this toolchain, "
+            "for the reason above: put that right and run the same command again.",
+        )
+        console.fail(
+            "The kernel's configuration has no CONFIG_RUST although its toolchain is complete: "
+            "some option in tests/kernel excludes it; see `depends on` of config RUST, "
+            f"and {config}."
+        )
+    for name, value in wanted.items():
+        found = actual.get(name, "n")
+        if found != value:
+            console.fail(
+                f"{name}={value} of tests/kernel did not make it into the configuration (it is "
+                f"{found}): a dependency is missing there or this kernel has no such option; "
+                f"see {config}."
+            )
+
+
+def _configure(
+    source: Path, objtree: Path, files: list[Path], make: list[str], env: dict[str, str]
+) -> None:
+    log = objtree.parent / "configure.log"
+    console.step("Configuring: tinyconfig", [*make, "tinyconfig"], log=log, env=env)
+    console.step(
+        "Configuring: the options of tests/kernel",
+        [str(source / "scripts/kconfig/merge_config.sh"), "-m", "-O", str(objtree)]
+        + [str(objtree / ".config"), *map(str, files)],
+        log=objtree.parent / "merge.log",
+        cwd=source,
+        env=env,
+    )
+    console.step("Configuring: what follows from them", [*make, "olddefconfig"], log=log, env=env)
+    _require_options(wanted_options(files), objtree / ".config", env, make)
+
+
+def _complete(directory: Path, source: Path) -> Kernel:
+    objtree = directory / "objects"
+    release = (objtree / "include/config/kernel.release").read_text().strip()
+    return Kernel(
+        image=objtree / "arch/x86/boot/bzImage",
+        objtree=objtree,
+        source=source,
+        modules=directory / "modules",
+        release=release,
+        config=objtree / ".config",
+    )
+
+
+def ensure(flavour: str, variant: str = "stock") -> Kernel:
+    """Return a kernel, built now if this machine has none with the same ingredients."""
+    files = fragments(flavour)
+    env = toolchain.environment()
+    source = kernel_source.ensure(variant)
+    options = sorted(wanted_options(files).items())
+    name = cache.key(RECIPE, source.name, json.dumps(options), toolchain.identity())
+    directory = cache.root() / "kernels" / f"{flavour}-{name}"
+    stamp = directory / "complete"
+    if cache.read_stamp(stamp) == source.state:
+        return _complete(directory, source.path)
+
+    with cache.lock(f"kernel-{flavour}-{name}"):
+        if cache.read_stamp(stamp) == source.state:
+            return _complete(directory, source.path)
+        cache.need_space(directory, paths.versions()["disk"]["kernel"], f"the {flavour} kernel")
+        stamp.unlink(missing_ok=True)
+        objtree = directory / "objects"
+        objtree.mkdir(parents=True, exist_ok=True)
+        make = toolchain.kernel_make(source.path, f"O={objtree}", "ARCH=x86_64")
+        _configure(source.path, objtree, files, make, env)
+        log = directory / "build.log"
+        title = f"Building the {variant} {flavour} kernel"
+        lines = f"kernel-{flavour}"
+        # Only a build from nothing prints as many lines as the next one will.
+        from_nothing = not (objtree / "vmlinux.o").exists() and not log.exists()
+        console.step(
+            title,
+            [*make, toolchain.jobs(), "all"],
+            log=log,
+            env=env,
+            expected_lines=cache.expected_lines(lines, paths.versions()["expected_lines"][lines]),
+        )
+        if from_nothing:
+            cache.remember_lines(lines, log)
+        modules = directory / "modules"
+        shutil.rmtree(modules, ignore_errors=True)
+        console.step(
+            "Installing its modules",
+            [*make, f"INSTALL_MOD_PATH={modules}", "modules_install"],
+            log=directory / "modules.log",
+            env=env,
+        )
+        cache.write_stamp(stamp, source.state)
+    return _complete(directory, source.path)

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Runs the guest's scenarios, and judges what the kernel printed meanwhile.
+
+The guest says what it saw; the console says what the kernel saw. A scenario has
+passed only if both are content, and the result files carry that verdict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import console, guest_image, kernel, machine, paths, results, selftest, splats
+
+FLAVOURS = ("debug", "debug-kobject-release")
+KUNIT = "kunit"
+_NO_LEAKS = "no-leaks"
+_MACHINE_SECONDS = 300.0
+"""For booting, the leak check and powering off, beyond the scenarios' own limits."""
+
+_RESULT = re.compile(r"^(?P<verdict>ok|not ok) \d+ (?P<name>\S+)(?: # SKIP ?(?P<skip>.*))?$")
+_REMARK = re.compile(r"^# (?P<name>[\w-]+): (?P<text>.*)$")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What the guest says about one of its scenarios."""
+
+    name: str
+    description: str
+    seconds: float
+    shared: bool
+    command_line: str
+    flavour: str | None
+    expected: tuple[splats.Expectation, ...]
+
+
+def known(program: Path) -> list[Scenario]:
+    """Ask the guest's runner, which is static and runs here just as well."""
+    listed: list[dict[str, Any]] = json.loads(subprocess.check_output([program, "list"]))
+    return [
+        Scenario(
+            name=entry["name"],
+            description=entry["description"],
+            seconds=entry["seconds"],
+            shared=entry["shared_machine"],
+            command_line=entry["command_line"],
+            flavour=entry["flavour"],
+            expected=tuple(splats.Expectation(**report) for report in entry["expected"]),
+        )
+        for entry in listed
+    ]
+
+
+def machines(chosen: Sequence[Scenario]) -> list[list[Scenario]]:
+    """Group scenarios by the machine that they run in."""
+    shared = [scenario for scenario in chosen if scenario.shared]
+    alone = [[scenario] for scenario in chosen if not scenario.shared]
+    return ([shared] if shared else []) + alone
+
+
+class _Progress:
+    """Prints a line for each scenario as it ends, from the guest's KTAP."""
+
+    def __init__(self) -> None:
+        self.remarks: dict[str, list[str]] = {}
+        self.verdicts: dict[str, tuple[bool, str | None]] = {}
+        self._begun = time.monotonic()
+
+    def feed(self, line: str) -> None:
+        """Take a line of the guest's results."""
+        remark = _REMARK.match(line)
+        if remark and remark["text"] == "begins":
+            self._begun = time.monotonic()
+        elif remark and remark["name"] != "holdfast":
+            self.remarks.setdefault(remark["name"], []).append(remark["text"])
+        elif line.startswith("#   "):
+            for texts in list(self.remarks.values())[-1:]:
+                texts.append(line[4:])
+        result = _RESULT.match(line)
+        if result:
+            self.verdicts[result["name"]] = (result["verdict"] == "ok", result["skip"])
+            if sys.stdout.isatty():
+                elapsed = time.monotonic() - self._begun
+                console.note(f"    {result['verdict']} {result['name']} ({elapsed:.1f} s)")
+
+
+def _judge_machine(
+    group: Sequence[Scenario], outcome: machine.Outcome, progress: _Progress
+) -> list[results.Case]:
+    """Join what the guest said with what its console shows."""
+    reports = outcome.scanner.reports
+    cases = []
+    for scenario in group:
+        passed, skipped = progress.verdicts.get(scenario.name, (False, None))
+        remarks = progress.remarks.get(scenario.name, [])
+        problem = []
+        if scenario.name not in progress.verdicts:
+            problem.append(f"no result: {outcome.problem or 'the guest did not run it'}")
+        elif not passed:
+            problem += remarks
+        # What was skipped announced its reports in vain.
+        expected = () if skipped is not None else scenario.expected
+        verdict = splats.judge(reports, scenario.name, expected)
+        for report in verdict.unexpected:
+            problem += ["the kernel reported, unexpectedly:", *report.lines]
+        if scenario.name in progress.verdicts and passed:
+            for expectation in verdict.missing:
+                problem.append(f"the kernel did not report: {expectation.reason}")
+                problem.append(f"  (no report matches /{expectation.pattern}/)")
+        good = passed and verdict.clean
+        why_not_run = skipped if good else None
+        cases.append(results.Case(scenario.name, good, why_not_run, "\n".join(problem)))
+    if _NO_LEAKS in progress.verdicts:
+        passed, _ = progress.verdicts[_NO_LEAKS]
+        problem = [] if passed else list(progress.remarks.get(_NO_LEAKS, []))
+        found = splats.Expectation(r"kmemleak: \d+ new suspected", "what the remarks tell in full")
+        for report in splats.judge(reports, _NO_LEAKS, [found]).unexpected:
+            problem += ["the kernel reported, unexpectedly:", *report.lines]
+        cases.append(results.Case(_NO_LEAKS, not problem, None, "\n".join(problem)))
+    return cases + _judge_rest(group, outcome)
+
+
+def _judge_rest(group: Sequence[Scenario], outcome: machine.Outcome) -> list[results.Case]:
+    """Judge the machine itself: how it ended, and what it reported between the scenarios."""
+    name = "machine" if group[0].shared else f"machine-of-{group[0].name}"
+    problem = []
+    if outcome.problem:
+        problem.append(f"{outcome.problem}; the end of its console, {outcome.console}:")
+        problem += machine.last_lines(outcome.console).splitlines()
+    # A report can come late: what a scenario announced may follow its end, not more.
+    late = [e for scenario in group if not scenario.shared for e in scenario.expected]
+    for report in splats.judge(outcome.scanner.reports, splats.OUTSIDE, late).unexpected:
+        problem += ["the kernel reported, outside of all scenarios:", *report.lines]
+    return [results.Case(name, not problem, None, "\n".join(problem))]
+
+
+def _run_machine(
+    built: kernel.Kernel, base: Path, group: Sequence[Scenario], flavour: str
+) -> tuple[list[results.Case], machine.Outcome]:
+    """Boot one machine, run its scenarios, and print their verdicts."""
+    progress = _Progress()
+    names = [scenario.name for scenario in group]
+    name = f"scenarios-{flavour}" + ("" if group[0].shared else f"-{group[0].name}")
+    count = "1 scenario" if len(group) == 1 else f"{len(group)} scenarios"
+    log = os.path.relpath(paths.BUILD / "console" / f"{name}.log")
+    console.note(f"{flavour}: booting for {count}; console in {log}")
+    outcome = machine.boot(
+        built,
+        base,
+        name=name,
+        run=f"#!/bin/sh\nholdfast-guest run {shlex.join(names)} >/dev/ttyS1\n",
+        seconds=_MACHINE_SECONDS + sum(scenario.seconds for scenario in group),
+        command_line=[
+            *machine.DEBUG_COMMAND_LINE,
+            # The report first, all of it; then the end.
+            "oops=panic",
+            *group[0].command_line.split(),
+        ],
+        on_result=progress.feed,
+    )
+    cases = _judge_machine(group, outcome, progress)
+    for case in cases:
+        _show(case)
+    booted = f"{outcome.boot_seconds:.0f} s to boot" if outcome.boot_seconds else "did not boot"
+    console.note(f"  {outcome.seconds:.0f} s, of that {booted}")
+    return cases, outcome
+
+
+def _show(case: results.Case) -> None:
+    """Print a compact line for a result, and the reason below it if it failed."""
+    word = "skip" if case.skipped is not None else "ok  " if case.passed else "FAIL"
+    note = f": {case.skipped}" if case.skipped is not None else ""
+    console.note(f"  {word} {case.name}{note}")
+    if not case.passed:
+        lines = (case.problem or "").splitlines()
+        for line in lines[:40]:
+            console.note(f"       {line}")
+        if len(lines) > 40:
+            console.note(f"       ... {len(lines) - 40} more lines in the result file")
+
+
+def run_flavour(flavour: str, only: str | None = None) -> bool:
+    """Run the scenarios on one kernel; tell whether all is well."""
+    tap = paths.RESULTS / f"scenarios-{flavour}.tap"
+    tap.unlink(missing_ok=True)
+    program = guest_image.guest_program()
+    every = [scenario for scenario in known(program) if scenario.name != KUNIT]
+    wanted = [s for s in every if not only or fnmatch.fnmatch(s.name, only)]
+    chosen = [s for s in wanted if s.flavour in (None, flavour)]
+    if not chosen:
+        if wanted:
+            return True
+        console.fail(f"ONLY={only} is no scenario: use {', '.join(s.name for s in every)}.")
+    built, base = machine.prepare(flavour, "stock", program=program)
+    cases: list[results.Case] = []
+    for group in machines(chosen):
+        cases += _run_machine(built, base, group, flavour)[0]
+    results.write_ktap(tap, cases, suite=f"scenarios-{flavour}")
+    return all(case.passed for case in cases)
+
+
+def run_kunit() -> int:
+    """Run the library's KUnit suites in the guest; the kernel's parser judges them."""
+    tap = paths.RESULTS / "kunit-x86_64.tap"
+    tap.unlink(missing_ok=True)
+    (paths.RESULTS / "kunit-x86_64-run.tap").unlink(missing_ok=True)
+    program = guest_image.guest_program()
+    scenario = next(scenario for scenario in known(program) if scenario.name == KUNIT)
+    built, base = machine.prepare("debug", "stock", program=program)
+    cases, outcome = _run_machine(built, base, [scenario], "debug")
+
+    printed = outcome.scanner.sections.get(KUNIT, [])
+    ktap = [str(line) for line in results.kernel_parser().extract_tap_lines(printed)]
+    counts = results.parse(ktap, show=True).counts
+    if counts.total():
+        tap.parent.mkdir(parents=True, exist_ok=True)
+        tap.write_text("\n".join(ktap) + "\n")
+    else:
+        cases.append(results.Case("kunit-x86_64-ran", passed=False, problem="no test ran"))
+    # Every test can pass and the machine still have something to say.
+    results.write_ktap(paths.RESULTS / "kunit-x86_64-run.tap", cases, suite="kunit-x86_64-run")
+    failed = counts.failed or counts.crashed or counts.errors or not counts.total()
+    return 0 if not failed and all(case.passed for case in cases) else 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe what `make scenarios` takes; make hands its variables over in the environment."""
+    only = os.environ.get("ONLY")
+    parser.add_argument("--only", default=only, help="a scenario's name, or a pattern")
+    parser.add_argument("--flavour", action="append", choices=FLAVOURS, help="default: all")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run all scenarios on all debug kernels."""
+    # Every flavour runs, also after one that failed. First of all the judge is judged.
+    good = [selftest.run()]
+    good += [run_flavour(flavour, arguments.only) for flavour in arguments.flavour or FLAVOURS]
+    return 0 if all(good) else 1

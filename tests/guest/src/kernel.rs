@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The kernel as seen from user space: modules, taint, its log, its leak checker.
+
+use std::ffi::CString;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{bail, Context, Result};
+use rustix::io::Errno;
+
+use crate::wait;
+
+/// Where the guest image has the modules of this project.
+const MODULES: &str = "/lib/modules/holdfast";
+
+/// Reads a file of sysfs or procfs, without the newline at its end.
+pub fn read(path: impl AsRef<Path>) -> Result<String> {
+    let path = path.as_ref();
+    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(text.trim_end().to_owned())
+}
+
+/// Writes to a file of sysfs or procfs, which is not created if it is missing.
+pub fn write(path: impl AsRef<Path>, text: &str) -> Result<()> {
+    let path = path.as_ref();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("writing {text} to {}", path.display()))
+}
+
+/// Puts a line into the kernel's log, and so on its console.
+pub fn log(text: &str) -> Result<()> {
+    write("/dev/kmsg", &format!("<5>{text}\n"))
+}
+
+/// The kernel's taint flags.
+pub fn taint() -> Result<u64> {
+    Ok(read("/proc/sys/kernel/tainted")?.parse()?)
+}
+
+/// Names of the taint flags that this project has to do with.
+pub fn taint_names(flags: u64) -> String {
+    const NAMES: &[(u32, &str)] = &[
+        (1, "forced module load"),
+        (5, "bad page or KASAN report"),
+        (7, "oops"),
+        (9, "warning"),
+        (12, "out-of-tree module"),
+        (13, "unsigned module"),
+        (14, "soft lockup"),
+        (18, "in-kernel test"),
+    ];
+    let mut left = flags;
+    let mut names = Vec::new();
+    for &(bit, name) in NAMES {
+        if left & (1 << bit) != 0 {
+            left &= !(1 << bit);
+            names.push(name.to_owned());
+        }
+    }
+    if left != 0 {
+        names.push(format!("flags {left:#x}"));
+    }
+    names.join(", ")
+}
+
+pub const TAINT_BAD_PAGE: u64 = 1 << 5;
+pub const TAINT_WARN: u64 = 1 << 9;
+pub const TAINT_OOT_MODULE: u64 = 1 << 12;
+pub const TAINT_UNSIGNED_MODULE: u64 = 1 << 13;
+pub const TAINT_TEST: u64 = 1 << 18;
+
+/// Whether lockdep still watches: it stops for good at its first report, and at
+/// some kinds of taint. `None` if this kernel has none.
+pub fn lockdep_is_on() -> Option<bool> {
+    let stats = fs::read_to_string("/proc/lockdep_stats").ok()?;
+    let line = stats.lines().find(|line| line.contains("debug_locks:"))?;
+    Some(line.trim_end().ends_with('1'))
+}
+
+/// Loads a module of this project, as insmod does.
+pub fn insmod(name: &str) -> Result<(), Errno> {
+    let path = format!("{MODULES}/{name}.ko");
+    let file = fs::File::open(path)
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::NOENT))?;
+    rustix::system::finit_module(&file, c"", 0)?;
+    // Only for the names in a leak's report: without it the report has bare addresses.
+    let _ = keep_symbols(name);
+    Ok(())
+}
+
+/// Where the symbols of modules are kept, one file for each time that one was loaded.
+const SYMBOLS: &str = "/tmp/symbols";
+
+/// Notes the symbols of a module, which is long gone when its leaks are found.
+fn keep_symbols(module: &str) -> Result<()> {
+    fs::create_dir_all(SYMBOLS)?;
+    let suffix = format!("[{module}]");
+    let all = fs::read_to_string("/proc/kallsyms")?;
+    let ours: Vec<_> = all.lines().filter(|line| line.ends_with(&suffix)).collect();
+    fs::write(
+        format!("{SYMBOLS}/{}-{module}", jiffies()?),
+        ours.join("\n"),
+    )?;
+    Ok(())
+}
+
+/// Names an address in a module that was loaded when an object was allocated.
+///
+/// Symbols are noted when a module has been loaded, which is after its driver has
+/// probed; so those of the loading nearest to the allocation count.
+fn symbol(address: u64, born: u64) -> Option<String> {
+    let mut best: Option<(u64, String)> = None;
+    for entry in fs::read_dir(SYMBOLS).ok()?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let loaded: u64 = name.split_once('-')?.0.parse().ok()?;
+        let text = fs::read_to_string(entry.path()).ok()?;
+        let below = text.lines().filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let start = u64::from_str_radix(words.next()?, 16).ok()?;
+            (start <= address && address - start < 0x4000).then_some((start, words.nth(1)?))
+        });
+        if let Some((start, function)) = below.max() {
+            let distance = loaded.abs_diff(born);
+            if best.as_ref().is_none_or(|(nearest, _)| distance < *nearest) {
+                best = Some((distance, format!("{function}+{:#x}", address - start)));
+            }
+        }
+    }
+    best.map(|(_, text)| text)
+}
+
+/// Unloads a module, as rmmod does: never waits for its users, never forces.
+pub fn rmmod(name: &str) -> Result<(), Errno> {
+    let name = CString::new(name).map_err(|_| Errno::INVAL)?;
+    const O_NONBLOCK: i32 = 0o4000;
+    rustix::system::delete_module(&name, O_NONBLOCK)
+}
+
+pub fn module_is_available(name: &str) -> bool {
+    Path::new(&format!("{MODULES}/{name}.ko")).exists()
+}
+
+pub fn module_is_loaded(name: &str) -> bool {
+    Path::new(&format!("/sys/module/{name}/refcnt")).exists()
+}
+
+pub fn module_users(name: &str) -> Result<u32> {
+    Ok(read(format!("/sys/module/{name}/refcnt"))?.parse()?)
+}
+
+/// Waits until nothing uses a module any more. The kernel frees some objects later
+/// than it drops their last reference; DEBUG_KOBJECT_RELEASE adds up to 4 s to that.
+pub fn wait_until_unused(name: &str) -> Result<()> {
+    wait::until(
+        &format!("module {name} has no users"),
+        Duration::from_secs(15),
+        || Ok(module_users(name)? == 0),
+    )
+}
+
+/// Tells the kernel to print all tasks that are blocked, and all locks that are held.
+pub fn show_blocked_tasks() {
+    for key in ["w", "d"] {
+        let _ = write("/proc/sysrq-trigger", key);
+    }
+}
+
+const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
+
+/// The time in the kernel's jiffies, which is how kmemleak dates its objects.
+fn jiffies() -> Result<u64> {
+    // CONFIG_HZ is 1000, and jiffies start 5 minutes before they overflow 32 bits.
+    const INITIAL: u64 = (1 << 32) - 300_000;
+    let uptime: f64 = read("/proc/uptime")?
+        .split_whitespace()
+        .next()
+        .context("/proc/uptime is empty")?
+        .parse()?;
+    Ok(INITIAL + (uptime * 1000.0) as u64)
+}
+
+/// Finds what was allocated and lost since it was made.
+pub struct LeakCheck {
+    since: u64,
+}
+
+impl LeakCheck {
+    /// `None` if this kernel has no leak checker.
+    pub fn begin() -> Result<Option<Self>> {
+        if !Path::new(KMEMLEAK).exists() {
+            return Ok(None);
+        }
+        Ok(Some(Self { since: jiffies()? }))
+    }
+
+    /// Scans, and returns a report for each object lost.
+    ///
+    /// The checker ignores objects younger than 5 s, and in its first scan those
+    /// that have changed since it last saw them; hence the age, and two scans.
+    pub fn end(self) -> Result<Vec<String>> {
+        let ripe = jiffies()? + 5_500;
+        wait::until("all objects are 5 s old", Duration::from_secs(10), || {
+            Ok(jiffies()? >= ripe)
+        })?;
+        for _ in 0..2 {
+            write(KMEMLEAK, "scan")?;
+        }
+        let text = read(KMEMLEAK)?;
+        let mut lost: Vec<String> = Vec::new();
+        for line in text.lines() {
+            if line.starts_with("unreferenced object") {
+                lost.push(String::new());
+            }
+            let Some(report) = lost.last_mut() else {
+                bail!("kmemleak said: {line}");
+            };
+            report.push_str(line);
+            report.push('\n');
+        }
+        for report in &mut lost {
+            *report = Self::with_names(report);
+        }
+        lost.retain(|report| Self::born(report).is_none_or(|born| born >= self.since));
+        Ok(lost)
+    }
+
+    /// Puts names to the addresses of modules that are not loaded any more.
+    fn with_names(report: &str) -> String {
+        let born = Self::born(report).unwrap_or(0);
+        let named = |line: &str| {
+            let address = line.trim_start().strip_prefix("0x")?;
+            let address = u64::from_str_radix(address, 16).ok()?;
+            Some(format!("{line} {}", symbol(address, born)?))
+        };
+        let lines = report.lines();
+        lines
+            .map(|line| named(line).unwrap_or_else(|| line.to_owned()) + "\n")
+            .collect()
+    }
+
+    fn born(report: &str) -> Option<u64> {
+        let rest = report.split_once("jiffies ")?.1;
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    }
+}
+
+/// What an unexpected taint would be: the bits in `now` that are neither in `before` nor allowed.
+pub fn new_taint(before: u64, now: u64, allowed: u64) -> u64 {
+    now & !before & !allowed
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The sample driver `sriov_pf`, loaded and bound, as most scenarios need it.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{anyhow, bail, ensure, Context, Result};
+use rustix::io::Errno;
+
+use crate::kernel;
+use crate::pci::{self, Device};
+use crate::scenario::Skip;
+use crate::wait;
+
+pub const LIBRARY: &str = "holdfast";
+pub const MODULE: &str = "holdfast_sriov_pf";
+pub const DRIVER: &str = MODULE;
+const CLASS: &str = "/sys/class/holdfast_pf";
+
+/// What "at once" means: no unbind, remove or rmmod may take longer. It is far more
+/// than they need, also emulated and with every check on, and far less than the
+/// time for which the files are held open.
+pub const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// The PCI core sleeps 1 s when it turns VFs off.
+pub const AT_ONCE_WITH_VFS: Duration = Duration::from_secs(6);
+
+pub struct Sample {
+    pub pf: Device,
+}
+
+impl Sample {
+    /// Loads the library and the sample, which binds to the igb.
+    pub fn load() -> Result<Self> {
+        require()?;
+        let pf = Device::find(pci::IGB)?;
+        kernel::insmod(LIBRARY).with_context(|| format!("insmod {LIBRARY}"))?;
+        kernel::insmod(MODULE).with_context(|| format!("insmod {MODULE}"))?;
+        let sample = Self { pf };
+        sample.expect_bound()?;
+        Ok(sample)
+    }
+
+    pub fn expect_bound(&self) -> Result<()> {
+        let driver = self.pf.driver();
+        ensure!(
+            driver.as_deref() == Some(DRIVER),
+            "the igb is bound to {driver:?}, not to {DRIVER}"
+        );
+        self.node().map(drop)
+    }
+
+    /// The device node of the one class device there is.
+    pub fn node(&self) -> Result<PathBuf> {
+        let mut names = class_devices()?;
+        ensure!(names.len() == 1, "{CLASS} has {names:?}, not one device");
+        let node = PathBuf::from("/dev").join(names.remove(0));
+        ensure!(node.exists(), "{} does not exist", node.display());
+        Ok(node)
+    }
+
+    pub fn open(&self) -> Result<OpenFile> {
+        OpenFile::open(self.node()?)
+    }
+
+    /// Binds the driver again, which makes a new class device.
+    pub fn bind(&self) -> Result<()> {
+        self.pf.bind(DRIVER)?;
+        self.expect_bound()
+    }
+
+    /// Unbinds; fails if that does not return within `limit`.
+    pub fn unbind(&self, limit: Duration) -> Result<()> {
+        let pf = self.pf.clone();
+        wait::within("unbind", limit, move || pf.unbind(DRIVER))?;
+        ensure!(self.pf.driver().is_none(), "the igb is still bound");
+        expect_no_class_device()
+    }
+
+    /// Unloads both modules, which must be possible whatever happened before.
+    pub fn unload(self) -> Result<()> {
+        wait::within("rmmod of the sample", AT_ONCE_WITH_VFS, || {
+            kernel::rmmod(MODULE).with_context(|| format!("rmmod {MODULE}"))
+        })?;
+        unload_library()
+    }
+}
+
+/// Skips the scenario if the modules were not built.
+pub fn require() -> Result<()> {
+    for module in [LIBRARY, MODULE] {
+        if !kernel::module_is_available(module) {
+            return Err(Skip(format!("{module}.ko is not in this guest")).into());
+        }
+    }
+    Ok(())
+}
+
+pub fn unload_library() -> Result<()> {
+    kernel::wait_until_unused(LIBRARY)?;
+    kernel::rmmod(LIBRARY).with_context(|| format!("rmmod {LIBRARY}"))
+}
+
+/// The names of the sample's class devices; none if the class is not there.
+pub fn class_devices() -> Result<Vec<String>> {
+    let Ok(entries) = fs::read_dir(CLASS) else {
+        return Ok(Vec::new());
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    Ok(names)
+}
+
+pub fn expect_no_class_device() -> Result<()> {
+    let left = class_devices()?;
+    ensure!(left.is_empty(), "{CLASS} still has {left:?}");
+    Ok(())
+}
+
+/// Brings everything back to where scenarios begin: no module loaded, no VF on,
+/// the igb there. Says what could not be undone.
+pub fn clean_up() -> Result<()> {
+    if kernel::module_is_loaded(MODULE) {
+        kernel::wait_until_unused(MODULE)?;
+        kernel::rmmod(MODULE).with_context(|| format!("rmmod {MODULE} after the scenario"))?;
+    }
+    if kernel::module_is_loaded(LIBRARY) {
+        unload_library()?;
+    }
+    pci::restore_igb().map(drop)
+}
+
+/// An open file of the sample's character device.
+pub struct OpenFile {
+    file: File,
+    path: PathBuf,
+}
+
+/// What one line of the character device says.
+#[derive(Debug)]
+pub struct Status {
+    pub register: u32,
+    pub vfs: usize,
+}
+
+impl OpenFile {
+    pub fn open(path: PathBuf) -> Result<Self> {
+        let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        Ok(Self { file, path })
+    }
+
+    /// Reads the whole text from the start; the error is the system call's.
+    pub fn read(&self) -> Result<String, Errno> {
+        let mut text = Vec::new();
+        let mut buffer = [0; 256];
+        loop {
+            let position = text.len() as u64;
+            match self.file.read_at(&mut buffer, position) {
+                Ok(0) => break,
+                Ok(count) => text.extend_from_slice(&buffer[..count]),
+                Err(error) => return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
+            }
+        }
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Reads the status; fails unless it could have come from a real register.
+    pub fn status(&self) -> Result<Status> {
+        let text = self
+            .read()
+            .with_context(|| format!("reading {}", self.path.display()))?;
+        let odd = || anyhow!("{} says {text:?}", self.path.display());
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let ["status", register, "vfs", vfs] = words[..] else {
+            return Err(odd());
+        };
+        let register = register.strip_prefix("0x").ok_or_else(odd)?;
+        let status = Status {
+            register: u32::from_str_radix(register, 16).map_err(|_| odd())?,
+            vfs: vfs.parse().map_err(|_| odd())?,
+        };
+        // All ones is what the bus answers when nobody is there.
+        ensure!(
+            status.register != 0 && status.register != u32::MAX,
+            "the status register reads {:#010x}",
+            status.register
+        );
+        Ok(status)
+    }
+
+    /// Fails unless the file answers that its device is gone.
+    pub fn expect_dead(&self) -> Result<()> {
+        match self.read() {
+            Err(Errno::NODEV) => Ok(()),
+            other => bail!("reading a file of a device that is gone gives {other:?}, not ENODEV"),
+        }
+    }
+
+    /// Fails unless its device is gone and nothing else has its name.
+    pub fn expect_gone(&self) -> Result<()> {
+        self.expect_dead()?;
+        match File::open(&self.path) {
+            Ok(_) => bail!("{} can still be opened", self.path.display()),
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) => Ok(()),
+                _ => bail!("opening {} again gives: {error}", self.path.display()),
+            },
+        }
+    }
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a scenario is.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::{anyhow, Result};
+
+use crate::scenarios;
+
+/// A report of the kernel that a scenario announces. It must appear.
+pub struct Expected {
+    /// A regular expression, in Python's syntax, over the whole report.
+    pub pattern: &'static str,
+    /// Why it is right that it appears.
+    pub reason: &'static str,
+}
+
+/// The machine that a scenario runs in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Machine {
+    /// One for all scenarios that leave no trace.
+    Shared,
+    /// One of its own, because the kernel is not itself any more afterwards, with
+    /// this appended to the kernel's command line.
+    Own(&'static str),
+}
+
+pub struct Scenario {
+    pub name: &'static str,
+    pub description: &'static str,
+    pub limit: Duration,
+    pub machine: Machine,
+    /// The only kernel flavour for which it makes sense, if there is but one.
+    pub flavour: Option<&'static str>,
+    pub expected: &'static [Expected],
+    pub run: fn() -> Result<()>,
+}
+
+impl Scenario {
+    /// A scenario with what most of them have: half a minute, and no reports.
+    pub const fn new(
+        name: &'static str,
+        description: &'static str,
+        run: fn() -> Result<()>,
+    ) -> Self {
+        Self {
+            name,
+            description,
+            limit: Duration::from_secs(30),
+            machine: Machine::Shared,
+            flavour: None,
+            expected: &[],
+            run,
+        }
+    }
+}
+
+/// The reason why a scenario cannot run here; an error that is no failure.
+#[derive(Debug)]
+pub struct Skip(pub String);
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skip {}
+
+pub fn find(name: &str) -> Result<&'static Scenario> {
+    scenarios::ALL
+        .iter()
+        .find(|scenario| scenario.name == name)
+        .ok_or_else(|| anyhow!("no scenario is called {name}"))
+}

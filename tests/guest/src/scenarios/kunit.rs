@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The library's KUnit suites on x86-64. The kernel runs them when the module is
+//! loaded and prints KTAP to its log; the host takes it from there.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{ensure, Context, Result};
+
+use crate::kernel;
+use crate::sample::{self, LIBRARY};
+use crate::scenario::{Machine, Scenario, Skip};
+
+pub const SUITES: Scenario = Scenario {
+    limit: Duration::from_secs(120),
+    machine: Machine::Own("kunit.autorun=1"),
+    ..Scenario::new(
+        "kunit",
+        "the library's KUnit suites run when it is loaded",
+        suites,
+    )
+};
+
+fn suites() -> Result<()> {
+    if !kernel::module_is_available(LIBRARY) {
+        return Err(Skip(format!("{LIBRARY}.ko is not in this guest")).into());
+    }
+    kernel::insmod(LIBRARY).with_context(|| format!("insmod {LIBRARY}"))?;
+    let mut ran = Vec::new();
+    for suite in fs::read_dir("/sys/kernel/debug/kunit")? {
+        let suite = suite?;
+        let results = fs::read_to_string(suite.path().join("results")).unwrap_or_default();
+        if results.contains("ok ") {
+            ran.push(suite.file_name().to_string_lossy().into_owned());
+        }
+    }
+    println!("suites: {}", ran.join(" "));
+    ensure!(!ran.is_empty(), "no KUnit suite has run");
+    sample::unload_library()
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! All scenarios, in the order in which they run.
+
+pub mod faulty;
+mod kunit;
+mod loading;
+mod race;
+mod removal;
+mod unbind;
+mod vfs;
+
+use crate::scenario::Scenario;
+
+pub static ALL: &[Scenario] = &[
+    loading::ORDER,
+    loading::PROBE,
+    vfs::ON_AND_OFF,
+    unbind::UNDER_OPEN_FILE,
+    unbind::WITH_VFS,
+    unbind::RMMOD_UNDER_OPEN_FILE,
+    unbind::RMMOD_WITH_VFS,
+    removal::UNDER_OPEN_FILE,
+    removal::WITH_VFS,
+    race::READERS_AGAINST_UNBIND,
+    kunit::SUITES,
+    faulty::DEVM_CHARDEV,
+];

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! System calls in flight against the unbind.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{bail, ensure, Result};
+use rustix::io::Errno;
+
+use crate::sample::{OpenFile, Sample, AT_ONCE};
+use crate::scenario::Scenario;
+use crate::wait;
+
+const ROUNDS: usize = 200;
+const READERS: usize = 2;
+
+pub const READERS_AGAINST_UNBIND: Scenario = Scenario {
+    limit: Duration::from_secs(240),
+    ..Scenario::new(
+        "readers-race-unbind",
+        "two threads read without a pause while the driver is unbound and bound 200 times",
+        readers_against_unbind,
+    )
+};
+
+#[derive(Default)]
+struct Counts {
+    succeeded: AtomicU64,
+    ended: AtomicU64,
+}
+
+fn readers_against_unbind() -> Result<()> {
+    let sample = Sample::load()?;
+    let mut reads = 0;
+    for round in 0..ROUNDS {
+        let file = sample.open()?;
+        reads +=
+            one_round(&sample, &file).map_err(|error| error.context(format!("round {round}")))?;
+        drop(file);
+        sample.bind()?;
+    }
+    println!(
+        "{ROUNDS} rounds, {reads} reads before the unbinds, every reader saw ENODEV each time"
+    );
+    sample.unload()
+}
+
+/// Unbinds once all readers are at it, and returns how often they succeeded. That
+/// they overlap is shown, not hoped for: each has read before, and is told ENODEV after.
+fn one_round(sample: &Sample, file: &OpenFile) -> Result<u64> {
+    let counts: [Counts; READERS] = Default::default();
+    let unbound = thread::scope(|scope| {
+        let readers: Vec<_> = counts
+            .iter()
+            .map(|counts| scope.spawn(|| read_until_gone(file, counts)))
+            .collect();
+        let all_read = || {
+            let busy = |counts: &Counts| counts.succeeded.load(Ordering::Relaxed) > 0;
+            // One that has ended has failed, and is asked below.
+            Ok(counts.iter().all(busy) || readers.iter().any(|reader| reader.is_finished()))
+        };
+        // Unbinds in any case, since it is what ends the readers.
+        let started = wait::until("all readers have read", AT_ONCE, all_read);
+        let unbound = sample.unbind(AT_ONCE).and(started);
+        for reader in readers {
+            match reader.join() {
+                Ok(result) => result?,
+                Err(_) => bail!("a reader panicked"),
+            }
+        }
+        unbound
+    });
+    unbound?;
+    for counts in &counts {
+        ensure!(
+            counts.succeeded.load(Ordering::Relaxed) > 0,
+            "a reader never succeeded"
+        );
+        ensure!(
+            counts.ended.load(Ordering::Relaxed) == 1,
+            "a reader never saw ENODEV"
+        );
+    }
+    Ok(counts
+        .iter()
+        .map(|counts| counts.succeeded.load(Ordering::Relaxed))
+        .sum())
+}
+
+fn read_until_gone(file: &OpenFile, counts: &Counts) -> Result<()> {
+    loop {
+        match file.read() {
+            Ok(text) => {
+                ensure!(text.starts_with("status 0x"), "a read gave {text:?}");
+                counts.succeeded.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(Errno::NODEV) => {
+                counts.ended.fetch_add(1, Ordering::Relaxed);
+                return Ok(());
+            }
+            Err(error) => bail!("a read failed: {error}"),
+        }
+    }
+}

@@ -22,7 +22,7 @@ def build(kernel_: kernel.Kernel, output: Path) -> list[Path]:
     """Build Holdfast and its samples against one of the tests' kernels."""
     output.mkdir(parents=True, exist_ok=True)
     console.step(
-        f"Building the modules for {output.name}",
+        f"Building the modules for the {output.parent.name} kernel",
         command(kernel_.objtree, output, "modules"),
         log=paths.LOGS / f"modules-{output.name}.log",
         env=toolchain.environment(),

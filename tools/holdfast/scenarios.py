@@ -15,8 +15,10 @@ import re
 import shlex
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,10 +148,44 @@ def _judge_rest(group: Sequence[Scenario], outcome: machine.Outcome) -> list[res
     return [results.Case(name, not problem, None, "\n".join(problem))]
 
 
-def _run_machine(
-    built: kernel.Kernel, base: Path, group: Sequence[Scenario], flavour: str
-) -> tuple[list[results.Case], machine.Outcome]:
+@dataclass(frozen=True)
+class _Job:
+    """A machine to boot, and the scenarios to run in it."""
+
+    flavour: str
+    built: kernel.Kernel
+    base: Path
+    group: Sequence[Scenario]
+
+    @property
+    def checks_leaks(self) -> bool:
+        """Delayed frees would look like leaks, and a faulty module is one."""
+        return self.flavour == "debug" and self.group[0].shared and self.group[0].name != KUNIT
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What came of a job."""
+
+    cases: list[results.Case]
+    outcome: machine.Outcome
+
+
+_printing = threading.Lock()
+"""Keeps the verdicts of a machine together."""
+
+
+def _run_jobs(jobs: Sequence[_Job]) -> list[_Done]:
+    """Run machines two at a time: each keeps little more than one of its CPUs busy."""
+    # Asked once, before two ask at the same time.
+    machine.accelerator(jobs[0].built.image)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return list(pool.map(_run_machine, jobs))
+
+
+def _run_machine(job: _Job) -> _Done:
     """Boot one machine, run its scenarios, and print their verdicts."""
+    built, base, group, flavour = job.built, job.base, job.group, job.flavour
     progress = _Progress()
     names = [scenario.name for scenario in group]
     name = f"scenarios-{flavour}" + ("" if group[0].shared else f"-{group[0].name}")
@@ -164,6 +200,7 @@ def _run_machine(
         seconds=_MACHINE_SECONDS + sum(scenario.seconds for scenario in group),
         command_line=[
             *machine.DEBUG_COMMAND_LINE,
+            machine.LEAK_CHECK if job.checks_leaks else machine.NO_LEAK_CHECK,
             # The report first, all of it; then the end.
             "oops=panic",
             *group[0].command_line.split(),
@@ -171,11 +208,14 @@ def _run_machine(
         on_result=progress.feed,
     )
     cases = _judge_machine(group, outcome, progress)
-    for case in cases:
-        _show(case)
+    if job.checks_leaks and _NO_LEAKS not in progress.verdicts:
+        cases.append(results.Case(_NO_LEAKS, False, None, "the guest did not look for leaks"))
     booted = f"{outcome.boot_seconds:.0f} s to boot" if outcome.boot_seconds else "did not boot"
-    console.note(f"  {outcome.seconds:.0f} s, of that {booted}")
-    return cases, outcome
+    with _printing:
+        console.note(f"{flavour}: done in {outcome.seconds:.0f} s, of that {booted}")
+        for case in cases:
+            _show(case)
+    return _Done(cases, outcome)
 
 
 def _show(case: results.Case) -> None:
@@ -191,48 +231,77 @@ def _show(case: results.Case) -> None:
             console.note(f"       ... {len(lines) - 40} more lines in the result file")
 
 
-def run_flavour(flavour: str, only: str | None = None) -> bool:
-    """Run the scenarios on one kernel; tell whether all is well."""
-    tap = paths.RESULTS / f"scenarios-{flavour}.tap"
-    tap.unlink(missing_ok=True)
-    program = guest_image.guest_program()
-    every = [scenario for scenario in known(program) if scenario.name != KUNIT]
+def _jobs(flavour: str, every: Sequence[Scenario], program: Path, only: str | None) -> list[_Job]:
+    """Make ready what a flavour needs, and list its machines."""
     wanted = [s for s in every if not only or fnmatch.fnmatch(s.name, only)]
+    if not wanted:
+        console.fail(f"ONLY={only} is no scenario: use {', '.join(s.name for s in every)}.")
     chosen = [s for s in wanted if s.flavour in (None, flavour)]
     if not chosen:
-        if wanted:
-            return True
-        console.fail(f"ONLY={only} is no scenario: use {', '.join(s.name for s in every)}.")
+        return []
     built, base = machine.prepare(flavour, "stock", program=program)
-    cases: list[results.Case] = []
-    for group in machines(chosen):
-        cases += _run_machine(built, base, group, flavour)[0]
-    results.write_ktap(tap, cases, suite=f"scenarios-{flavour}")
-    return all(case.passed for case in cases)
+    return [_Job(flavour, built, base, group) for group in machines(chosen)]
 
 
-def run_kunit() -> int:
-    """Run the library's KUnit suites in the guest; the kernel's parser judges them."""
+def _judge_kunit(done: _Done) -> bool:
+    """Have the kernel's parser judge what the suites printed on the console."""
     tap = paths.RESULTS / "kunit-x86_64.tap"
-    tap.unlink(missing_ok=True)
-    (paths.RESULTS / "kunit-x86_64-run.tap").unlink(missing_ok=True)
-    program = guest_image.guest_program()
-    scenario = next(scenario for scenario in known(program) if scenario.name == KUNIT)
-    built, base = machine.prepare("debug", "stock", program=program)
-    cases, outcome = _run_machine(built, base, [scenario], "debug")
-
-    printed = outcome.scanner.sections.get(KUNIT, [])
+    printed = done.outcome.scanner.sections.get(KUNIT, [])
     ktap = [str(line) for line in results.kernel_parser().extract_tap_lines(printed)]
     counts = results.parse(ktap, show=True).counts
+    cases = list(done.cases)
     if counts.total():
-        tap.parent.mkdir(parents=True, exist_ok=True)
         tap.write_text("\n".join(ktap) + "\n")
     else:
         cases.append(results.Case("kunit-x86_64-ran", passed=False, problem="no test ran"))
     # Every test can pass and the machine still have something to say.
     results.write_ktap(paths.RESULTS / "kunit-x86_64-run.tap", cases, suite="kunit-x86_64-run")
     failed = counts.failed or counts.crashed or counts.errors or not counts.total()
-    return 0 if not failed and all(case.passed for case in cases) else 1
+    return not failed and all(case.passed for case in cases)
+
+
+def run_all(
+    flavours: Sequence[str], only: str | None = None, *, kunit: bool, scenarios: bool = True
+) -> bool:
+    """Run the scenarios, the KUnit suites, or both; tell whether all is well."""
+    paths.RESULTS.mkdir(parents=True, exist_ok=True)
+    stale = ["kunit-x86_64", "kunit-x86_64-run"] if kunit else []
+    stale += [f"scenarios-{flavour}" for flavour in flavours] if scenarios else []
+    for name in stale:
+        (paths.RESULTS / f"{name}.tap").unlink(missing_ok=True)
+
+    program = guest_image.guest_program()
+    listed = known(program)
+    every = [scenario for scenario in listed if scenario.name != KUNIT]
+    jobs = []
+    if scenarios:
+        for flavour in flavours:
+            jobs += _jobs(flavour, every, program, only)
+    if kunit:
+        suites = [scenario for scenario in listed if scenario.name == KUNIT]
+        jobs += _jobs("debug", suites, program, None)
+
+    if not jobs:
+        return True
+
+    good = True
+    cases: dict[str, list[results.Case]] = {}
+    for job, done in zip(jobs, _run_jobs(jobs), strict=True):
+        if job.group[0].name == KUNIT:
+            good = _judge_kunit(done) and good
+        else:
+            cases.setdefault(job.flavour, []).extend(done.cases)
+    for flavour, found in cases.items():
+        results.write_ktap(
+            paths.RESULTS / f"scenarios-{flavour}.tap", found, suite=f"scenarios-{flavour}"
+        )
+        good = all(case.passed for case in found) and good
+    return good
+
+
+def run_kunit() -> int:
+    """Run the library's KUnit suites in the guest."""
+    return 0 if run_all((), kunit=True, scenarios=False) else 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -240,11 +309,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     only = os.environ.get("ONLY")
     parser.add_argument("--only", default=only, help="a scenario's name, or a pattern")
     parser.add_argument("--flavour", action="append", choices=FLAVOURS, help="default: all")
+    parser.add_argument("--kunit", action="store_true", help="the KUnit suites, too")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run all scenarios on all debug kernels."""
-    # Every flavour runs, also after one that failed. First of all the judge is judged.
+    # First of all the judge is judged.
     good = [selftest.run()]
-    good += [run_flavour(flavour, arguments.only) for flavour in arguments.flavour or FLAVOURS]
+    good += [run_all(arguments.flavour or FLAVOURS, arguments.only, kunit=arguments.kunit)]
     return 0 if all(good) else 1

@@ -30,7 +30,7 @@ _OPENERS = re.compile(
     | rcu:.*(?:detected\ stalls|self-detected\ stall|expedited\ stalls|kthread\ (?:starved|timer))
     | watchdog:\ (?!.*(?:Enabled|NMI\ not\ enabled|Delayed\ init|disabled)) | workqueue\ lockup
     | Kernel\ panic | Rebooting\ in
-    | unreferenced\ object | kmemleak:\ .*(?:suspected|Cannot|disabled)
+    | unreferenced\ object | kmemleak:\ .*(?:suspected|Cannot)
     | kobject:?\ .*does\ not\ have\ a\ release | Device\ '.*'\ does\ not\ have\ a\ release
     | sysfs:\ cannot\ create\ duplicate | kobject_add_internal\ failed
     | driver\ left\ SR-IOV\ enabled | printk\ messages\ dropped

@@ -191,9 +191,12 @@ pub struct LeakCheck {
 }
 
 impl LeakCheck {
-    /// `None` if this kernel has no leak checker.
+    /// `None` if the host did not ask for the leak checker: it more than doubles the time to boot.
     pub fn begin() -> Result<Option<Self>> {
-        if !Path::new(KMEMLEAK).exists() {
+        if !read("/proc/cmdline")?
+            .split_whitespace()
+            .any(|word| word == "kmemleak=on")
+        {
             return Ok(None);
         }
         Ok(Some(Self { since: jiffies()? }))

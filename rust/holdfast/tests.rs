@@ -424,12 +424,18 @@ mod registration_tests {
         Ok(())
     }
 
+    /// Pauses of every order of magnitude up to that of an unbind, none twice.
+    fn pause(round: usize) -> usize {
+        (1 << (round % 16)) + round / 16
+    }
+
     /// Shared by the two tasks of a race.
     #[pin_data]
     struct Other {
         outcome: Atomic<usize>,
         errors: Atomic<usize>,
         rounds: Atomic<usize>,
+        arrived: Atomic<usize>,
         #[pin]
         ready: Completion,
         #[pin]
@@ -448,11 +454,33 @@ mod registration_tests {
                     outcome: Atomic::new(NONE),
                     errors: Atomic::new(0),
                     rounds: Atomic::new(0),
+                    arrived: Atomic::new(0),
                     ready <- Completion::new(),
                     done <- Completion::new(),
                 }),
                 GFP_KERNEL,
             )
+        }
+
+        /// Returns in both tasks at the same instant, if there are two CPUs for them, and `pause`
+        /// turns of a loop later in one of them.
+        ///
+        /// Who comes first sees the other with a delay that depends on the machine; pauses of
+        /// many lengths make up for it.
+        fn meet(&self, pause: usize) {
+            self.arrived.fetch_add(1, Full);
+            let mut spins: usize = 0;
+            while self.arrived.load(Acquire) < 2 {
+                spins += 1;
+                if spins & 0x3ff == 0 {
+                    // SAFETY: The tests run in tasks that may sleep.
+                    unsafe { kernel::bindings::schedule() };
+                }
+                core::hint::spin_loop();
+            }
+            for _ in 0..pause {
+                core::hint::spin_loop();
+            }
         }
 
         fn unregister(&self, object: &Object<Subject>) {
@@ -499,12 +527,13 @@ mod registration_tests {
         Ok(())
     }
 
-    /// Of two who unregister at any instant, exactly one does it.
+    /// Of two who unregister at the same instant, exactly one does it.
     #[test]
     fn one_winner() -> Result {
         let parent = parent()?;
         let _class = unregistered(0)?;
-        for _ in 0..ROUNDS {
+        let mut ours_won = 0;
+        for round in 0..ROUNDS {
             let script = Script::new()?;
             let registration = register(&parent, &script)?;
             let other = Other::new()?;
@@ -512,29 +541,34 @@ mod registration_tests {
             let task = (registration.reference(), other.clone());
             spawn(move || {
                 let (object, other) = task;
-                other.ready.complete_all();
+                other.meet(pause(round));
                 other.unregister(&object);
             })?;
 
-            other.ready.wait_for_completion();
+            other.meet(0);
             let ours = registration.unregister()?;
             assert_eq!(script.alive(), 0);
             other.done.wait_for_completion();
             match ours {
-                Outcome::Done => assert_eq!(other.outcome.load(Acquire), ALREADY_DONE),
+                Outcome::Done => {
+                    ours_won += 1;
+                    assert_eq!(other.outcome.load(Acquire), ALREADY_DONE);
+                }
                 Outcome::AlreadyDone => assert_eq!(other.outcome.load(Acquire), DONE),
             }
             assert_eq!(script.woken.load(Acquire), 1);
         }
+        pr_info!("one_winner: {ROUNDS} rounds, {ours_won} won by the first of two tasks\n");
         Ok(())
     }
 
-    /// The unbind of the parent and a call at any instant: one of them does it, and neither returns
-    /// before it is done.
+    /// The unbind of the parent and a call at the same instant: one of them does it, and neither
+    /// returns before it is done.
     #[test]
     fn unbind_against_unregister() -> Result {
         let _class = unregistered(0)?;
-        for _ in 0..ROUNDS {
+        let mut unbind_won = 0;
+        for round in 0..ROUNDS {
             let parent = parent()?;
             let script = Script::new()?;
             let registration = register(&parent, &script)?;
@@ -543,21 +577,23 @@ mod registration_tests {
             let task = (registration.reference(), script.clone(), other.clone());
             spawn(move || {
                 let (object, script, other) = task;
-                other.ready.complete_all();
+                other.meet(pause(round));
                 other.unregister(&object);
                 if script.alive() != 0 {
                     other.errors.fetch_add(1, Full);
                 }
             })?;
 
-            other.ready.wait_for_completion();
+            other.meet(0);
             drop(parent);
             assert_eq!(script.alive(), 0);
             other.done.wait_for_completion();
             assert_eq!(other.errors.load(Acquire), 0);
             assert!(registration.unregister() == Ok(Outcome::AlreadyDone));
             assert_eq!(script.woken.load(Acquire), 1);
+            unbind_won += usize::from(other.outcome.load(Acquire) == ALREADY_DONE);
         }
+        pr_info!("unbind_against_unregister: {ROUNDS} rounds, {unbind_won} won by the unbind\n");
         Ok(())
     }
 

@@ -25,7 +25,8 @@ from typing import Any
 
 from . import console, guest_image, kernel, machine, paths, results, selftest, splats
 
-FLAVOURS = ("debug", "debug-kobject-release")
+# The one that takes longest first: two machines run at a time.
+FLAVOURS = ("debug-kobject-release", "debug")
 KUNIT = "kunit"
 _NO_LEAKS = "no-leaks"
 _MACHINE_SECONDS = 300.0
@@ -283,6 +284,9 @@ def run_all(
 
     if not jobs:
         return True
+
+    # The machines that run many scenarios take longest, and begin first.
+    jobs.sort(key=lambda job: len(job.group), reverse=True)
 
     good = True
     cases: dict[str, list[results.Case]] = {}

@@ -6,6 +6,8 @@ use std::ffi::CString;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::process::Command;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
@@ -140,6 +142,18 @@ pub fn rmmod(name: &str) -> Result<(), Errno> {
     let name = CString::new(name).map_err(|_| Errno::INVAL)?;
     const O_NONBLOCK: i32 = 0o4000;
     rustix::system::delete_module(&name, O_NONBLOCK)
+}
+
+/// Whether the running kernel was built with an option (`=y`).
+pub fn has_option(name: &str) -> bool {
+    static CONFIGURATION: LazyLock<String> = LazyLock::new(|| {
+        let printed = Command::new("zcat").arg("/proc/config.gz").output();
+        let printed = printed.expect("busybox has zcat, and base.config CONFIG_IKCONFIG_PROC");
+        String::from_utf8_lossy(&printed.stdout).into_owned()
+    });
+    assert!(!CONFIGURATION.is_empty(), "/proc/config.gz is empty");
+    let wanted = format!("{name}=y");
+    CONFIGURATION.lines().any(|line| line == wanted)
 }
 
 pub fn module_is_available(name: &str) -> bool {

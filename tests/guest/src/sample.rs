@@ -28,6 +28,19 @@ pub const AT_ONCE: Duration = Duration::from_secs(2);
 /// The PCI core sleeps 1 s when it turns VFs off.
 pub const AT_ONCE_WITH_VFS: Duration = Duration::from_secs(6);
 
+/// The limit for an rmmod that is to take no longer than `limit`.
+///
+/// With DEBUG_KOBJECT_RELEASE the kernel waits in rmmod for the release of the module's kobject,
+/// and that for its child's (`mod_sysfs_teardown()`); each is delayed by up to 4 s.
+pub fn rmmod_limit(limit: Duration) -> Duration {
+    const DELAYED: Duration = Duration::from_secs(2 * 4 + 1);
+    limit
+        + match kernel::has_option("CONFIG_DEBUG_KOBJECT_RELEASE") {
+            true => DELAYED,
+            false => Duration::ZERO,
+        }
+}
+
 pub struct Sample {
     pub pf: Device,
 }
@@ -82,7 +95,7 @@ impl Sample {
 
     /// Unloads both modules, which must be possible whatever happened before.
     pub fn unload(self) -> Result<()> {
-        wait::within("rmmod of the sample", AT_ONCE_WITH_VFS, || {
+        wait::within("rmmod of the sample", rmmod_limit(AT_ONCE_WITH_VFS), || {
             kernel::rmmod(MODULE).with_context(|| format!("rmmod {MODULE}"))
         })?;
         unload_library()

@@ -13,14 +13,14 @@ use crate::sample::{OpenFile, Sample, AT_ONCE};
 use crate::scenario::Scenario;
 use crate::wait;
 
-const ROUNDS: usize = 200;
+const ROUNDS: usize = 100;
 const READERS: usize = 2;
 
 pub const READERS_AGAINST_UNBIND: Scenario = Scenario {
     limit: Duration::from_secs(240),
     ..Scenario::new(
         "readers-race-unbind",
-        "two threads read without a pause while the driver is unbound and bound 200 times",
+        "two threads read without a pause while the driver is unbound and bound 100 times",
         readers_against_unbind,
     )
 };

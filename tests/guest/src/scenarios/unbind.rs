@@ -75,7 +75,7 @@ fn rmmod_under_open_file() -> Result<()> {
     let sample = Sample::load()?;
     let file = sample.open()?;
     file.status()?;
-    wait::within("rmmod of the sample", AT_ONCE, || {
+    wait::within("rmmod of the sample", sample::rmmod_limit(AT_ONCE), || {
         kernel::rmmod(MODULE).map_err(Into::into)
     })?;
     file.expect_gone()?;

@@ -51,6 +51,10 @@ def sync(tree: Path) -> int:
         + ["--exclude=exports_generated.h", "--exclude=target", *present, str(target)],
         log=paths.LOGS / "intree.log",
     )
+    # Where kunit.py looks for it when it is given the directory.
+    kernel_source.replace_file(
+        target / ".kunitconfig", (paths.CHECKOUT / "tests/kunit/holdfast.kunitconfig").read_text()
+    )
     for name in ("Kconfig", "Makefile"):
         path = tree / "drivers" / name
         add = _with_kconfig_line if name == "Kconfig" else _with_makefile_line

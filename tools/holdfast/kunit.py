@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import cache, console, intree, kernel_source, paths, results, toolchain
+from . import cache, console, intree, kernel_source, paths, results, splats, toolchain
 
 RECIPE = "1"
 KUNITCONFIG = paths.CHECKOUT / "tests/kunit/holdfast.kunitconfig"
@@ -113,6 +113,9 @@ def _judge(raw: Path, tap: Path, status: int, elapsed: float) -> bool:
     lines = raw.read_text(errors="replace").splitlines()
     ktap = [str(line) for line in results.kernel_parser().extract_tap_lines(lines)]
     counts = results.parse(ktap, show=True).counts
+    scanner = splats.Scanner()
+    for line in lines:
+        scanner.feed(line)
     reason = None
     if elapsed >= TIME_LIMIT:
         reason = f"it hung and was ended after {TIME_LIMIT} s"
@@ -122,8 +125,8 @@ def _judge(raw: Path, tap: Path, status: int, elapsed: float) -> bool:
         reason = f"kunit.py ended with status {status}"
     elif counts.total() == 0:
         reason = "no test ran"
-    elif any(sign in line for line in lines for sign in SPLATS):
-        reason = "the kernel complained on its console"
+    elif scanner.reports:
+        reason = f"the kernel reported: {scanner.reports[0].title}"
     if counts.total():
         tap.write_text("\n".join(ktap) + "\n")
     if reason is not None:
@@ -134,20 +137,6 @@ def _judge(raw: Path, tap: Path, status: int, elapsed: float) -> bool:
         )
         console.note(f"KUnit on user-mode Linux failed: {reason}; see {os.path.relpath(raw)}")
     return reason is None and not (counts.failed or counts.crashed or counts.errors)
-
-
-# What the kernel prints when one of its own checks fired during a suite
-SPLATS = (
-    "WARNING:",
-    "BUG:",
-    "Oops",
-    "possible circular locking dependency",
-    "possible recursive locking",
-    "INFO: task ",
-    "ODEBUG:",
-    "list_add corruption",
-    "list_del corruption",
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import re
@@ -320,6 +321,7 @@ def last_lines(path: Path, count: int = 15) -> str:
     return "\n".join(f"  | {line.rstrip()}" for line in lines)
 
 
+@functools.cache
 def prepare(
     flavour: str, variant: str, *, program: Path | None = None
 ) -> tuple[kernel.Kernel, Path]:

@@ -26,10 +26,14 @@ use kernel::{
     prelude::*, //
 };
 
+#[path = "holdfast/binding.rs"]
+mod binding;
 #[path = "holdfast/chardev.rs"]
 pub mod chardev;
 #[path = "holdfast/class.rs"]
 pub mod class;
+#[path = "holdfast/managed.rs"]
+pub mod managed;
 #[path = "holdfast/object.rs"]
 pub mod object;
 #[cfg(CONFIG_PCI)]
@@ -39,8 +43,12 @@ pub mod pci;
 mod platform;
 #[path = "holdfast/protocol.rs"]
 mod protocol;
+#[path = "holdfast/revocable.rs"]
+pub mod revocable;
 #[path = "holdfast/shims.rs"]
 mod shims;
+#[path = "holdfast/waits.rs"]
+mod waits;
 
 #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
 #[path = "holdfast/tests.rs"]
@@ -55,7 +63,12 @@ impl kernel::Module for Holdfast {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         // SAFETY: The initialisation of a module runs once, and no other module can call into this
         // one before it has succeeded.
-        unsafe { class::initialise() };
+        unsafe {
+            class::initialise();
+            binding::initialise();
+            revocable::initialise();
+            waits::initialise();
+        }
 
         Ok(Self {
             _chardevs: chardev::NumberSpace::new()?,

@@ -54,6 +54,7 @@ struct PfBound<'bound> {
 
 impl object::Operations for Pf {
     type Parent = pci::Device<Bound>;
+    type Structure = object::ClassDevice;
     // In C: `priv = devm_kzalloc(…)` with a `struct device` or a `struct cdev` inside, which is
     // freed at unbind while an open file still points to it. This data is part of the object, and
     // the object is freed with its last reference.

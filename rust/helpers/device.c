@@ -2,10 +2,62 @@
 
 #include <linux/device.h>
 
-int holdfast_devm_add_action(struct device *dev, void (*action)(void *),
-			     void *data)
+/*
+ * What the devres of a device holds of the library. A device has one of these
+ * while it has a binding (rust/holdfast/binding.rs); it is the newest of the
+ * device's resources when something was registered last.
+ */
+struct holdfast_devres {
+	void *binding;
+	void (*release)(void *binding);
+};
+
+static void holdfast_devres_release(struct device *dev, void *res)
 {
-	return __devm_add_action(dev, action, data, "holdfast registration");
+	struct holdfast_devres *devres = res;
+
+	devres->release(devres->binding);
+}
+
+static int holdfast_devres_match(struct device *dev, void *res, void *match)
+{
+	return res == match;
+}
+
+/* The binding that the devres of @dev holds, or NULL. */
+void *holdfast_devres_binding(struct device *dev)
+{
+	struct holdfast_devres *devres;
+
+	devres = devres_find(dev, holdfast_devres_release, NULL, NULL);
+	return devres ? devres->binding : NULL;
+}
+
+/* Makes @binding the newest resource of @dev. */
+void *holdfast_devres_add(struct device *dev, void (*release)(void *binding),
+			  void *binding)
+{
+	struct holdfast_devres *devres;
+
+	devres = devres_alloc(holdfast_devres_release, sizeof(*devres),
+			      GFP_KERNEL);
+	if (!devres)
+		return NULL;
+
+	devres->binding = binding;
+	devres->release = release;
+	devres_add(dev, devres);
+	return devres;
+}
+
+/*
+ * Takes back what holdfast_devres_add() returned. False if devres is about to
+ * release it, or has.
+ */
+bool holdfast_devres_remove(struct device *dev, void *devres)
+{
+	return !devres_destroy(dev, holdfast_devres_release,
+			       holdfast_devres_match, devres);
 }
 
 /* For tests: the number of references to @dev. */

@@ -8,4 +8,6 @@
 
 #include "chardev.c"
 #include "device.c"
+#include "door.c"
 #include "module.c"
+#include "workqueue.c"

@@ -2,23 +2,41 @@
 #ifndef _HOLDFAST_HELPERS_H
 #define _HOLDFAST_HELPERS_H
 
+#include <linux/types.h>
+
 struct cdev;
 struct device;
 struct file_operations;
+struct holdfast_slot;
 struct inode;
 struct module;
+struct work_struct;
 
 struct cdev *holdfast_cdev_add(struct device *dev,
 			       const struct file_operations *fops,
 			       struct module *owner);
 struct device *holdfast_inode_to_device(struct inode *inode);
 
-int holdfast_devm_add_action(struct device *dev, void (*action)(void *),
-			     void *data);
+void *holdfast_devres_binding(struct device *dev);
+void *holdfast_devres_add(struct device *dev, void (*release)(void *binding),
+			  void *binding);
+bool holdfast_devres_remove(struct device *dev, void *devres);
 unsigned int holdfast_device_references(struct device *dev);
+
+struct holdfast_slot *holdfast_slot_claim(unsigned long door, unsigned long task);
+void holdfast_slot_give_back(struct holdfast_slot *slot);
+void holdfast_slot_begin_and_give_back(struct holdfast_slot *slot);
+void holdfast_section_end(void);
+void holdfast_grace_period(void);
+bool holdfast_slots_have(unsigned long door);
+unsigned long holdfast_slots_next(unsigned long task, unsigned int *position);
 
 void holdfast_module_get(struct module *module);
 void holdfast_module_put(struct module *module);
 void holdfast_wait_for_running_text(void);
+
+void holdfast_work_init(struct work_struct *work,
+			void (*run)(struct work_struct *work));
+bool holdfast_work_queue(struct work_struct *work);
 
 #endif /* _HOLDFAST_HELPERS_H */

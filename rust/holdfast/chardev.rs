@@ -38,6 +38,7 @@ use crate::{
     class::take_number,
     object::{
         self,
+        device_pointer,
         Access,
         Header,
         Object, //
@@ -241,8 +242,8 @@ impl_list_item! {
 
 impl OpenFile {
     fn header(&self) -> &Header {
-        // SAFETY: By the type invariants, `device` is the first field of a header.
-        unsafe { &*core::ptr::from_ref(&*self.device).cast() }
+        // SAFETY: By the type invariants, `device` is embedded in an object.
+        unsafe { Header::of_device(device_pointer(&self.device)) }
     }
 
     /// Drops the driver's data.
@@ -296,8 +297,8 @@ unsafe extern "C" fn fops_open(inode: *mut bindings::inode, file: *mut bindings:
     // SAFETY: By the safety requirements, the device is the embedded one of an object, and the
     // `cdev` that is being opened holds it.
     let device = unsafe { shims::holdfast_inode_to_device(inode) };
-    // SAFETY: As above; the device is the first field of a header.
-    let header = unsafe { &*device.cast::<Header>() };
+    // SAFETY: As above.
+    let header = unsafe { Header::of_device(device) };
 
     match open_file(header) {
         Ok(open_file) => {
@@ -322,7 +323,7 @@ fn open_file(header: &Header) -> Result<Arc<OpenFile>> {
         try_pin_init!(OpenFile {
             links <- ListLinks::new(),
             tracker <- AtomicTracker::new(),
-            device: header.device().into(),
+            device: header.as_device().into(),
             data: UnsafeCell::new(Some(data)),
         }? Error),
         GFP_KERNEL,

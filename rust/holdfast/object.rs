@@ -13,16 +13,17 @@
 //! # The end of a registration
 //!
 //! It ends once, whoever asks: [`Object::unregister`], the drop of the [`Registration`], the unbind
-//! of the parent device, or the failure of the registration itself. One caller does it, and the
-//! others return when it is done. In this order:
+//! of the parent device, the end of the parent object, or the failure of the registration itself.
+//! One caller does it, and the others return when it is done. In this order:
 //!
 //! 1. the door is closed: whoever comes now gets [`ENODEV`];
 //! 2. [`Operations::wake`] wakes who sleeps inside;
-//! 3. the object is unlinked from the system (sysfs, devtmpfs);
-//! 4. those who are still inside leave;
-//! 5. the per-file data of open files is dropped;
-//! 6. [`Operations::Bound`] is dropped;
-//! 7. the number in the class is given back, and the reference of the registration dropped.
+//! 3. the same is done for all objects below, the newest first; and one grace period follows;
+//! 4. the objects below, and then this, are unlinked from the system (sysfs, devtmpfs), and those
+//!    who are still inside leave;
+//! 5. the objects below, the newest first, and then this, drop the per-file data of open files and
+//!    [`Operations::Bound`];
+//! 6. the number in the class is given back, and the reference of the registration dropped.
 //!
 //! # Nothing of a driver is called after that
 //!
@@ -30,6 +31,7 @@
 //! driver's module is gone. This is why [`Operations::Data`] must not need to be dropped.
 
 use crate::{
+    binding::Binding,
     chardev,
     class::{
         Class,
@@ -37,19 +39,18 @@ use crate::{
         RegisteredClass, //
     },
     hold_library,
-    platform::{
-        current_task,
-        KernelWord,
-        WaitQueue, //
-    },
-    protocol::{
-        Claim,
-        Lost,
-        Protocol, //
-    },
     release_library,
+    revocable::{
+        self,
+        Above,
+        Inside,
+        Reference,
+        Revocable, //
+    },
     shims, //
 };
+
+pub use crate::revocable::Outcome;
 
 use core::{
     cell::UnsafeCell,
@@ -73,6 +74,7 @@ use kernel::{
             ARef,
             AlwaysRefCounted, //
         },
+        rcu,
         Arc,
         Mutex, //
     },
@@ -91,6 +93,7 @@ use kernel::{
 /// ```ignore
 /// impl object::Operations for Pf {
 ///     type Parent = pci::Device<Bound>;
+///     type Structure = object::ClassDevice;
 ///     type Data = ();
 ///     type Bound<'bound> = pci::Bar<'bound, 0x10>;
 ///     type Argument = ();
@@ -106,8 +109,13 @@ use kernel::{
 /// }
 /// ```
 pub trait Operations: Sized + Send + Sync + 'static {
-    /// The device under which the objects are registered, and with whose binding they end.
+    /// What the objects are registered below, and with what they end: a bus device that is bound,
+    /// such as `pci::Device<Bound>`, or an [`Object`] of another type.
     type Parent: Parent;
+
+    /// The C structure of the objects that embeds the `struct device`: [`ClassDevice`], where there
+    /// is nothing else in it.
+    type Structure: Structure;
 
     /// Data that lives as long as the memory of the object, reachable through any reference to it.
     ///
@@ -117,8 +125,8 @@ pub trait Operations: Sized + Send + Sync + 'static {
 
     /// Data that lives from the registration of the object to its end.
     ///
-    /// `'bound` is the binding of the parent device: the data may hold what borrows from it, such
-    /// as a mapped BAR.
+    /// `'bound` is the binding of the parent device, or the registration of the parent object: the
+    /// data may hold what borrows from it, such as a mapped BAR.
     type Bound<'bound>: Send + Sync + 'bound;
 
     /// What [`Operations::bind`] is given by [`Unregistered::register`].
@@ -141,7 +149,7 @@ pub trait Operations: Sized + Send + Sync + 'static {
     /// lives less long.
     fn bind<'bound>(
         object: &'bound Object<Self>,
-        parent: &'bound Self::Parent,
+        parent: <Self::Parent as Parent>::Ref<'bound>,
         argument: Self::Argument,
     ) -> impl PinInit<Self::Bound<'bound>, Error> + 'bound;
 
@@ -155,31 +163,75 @@ pub trait Operations: Sized + Send + Sync + 'static {
     }
 }
 
-/// A bound device that objects can be registered under.
+/// What objects can be registered below.
 ///
 /// # Safety
 ///
-/// [`Parent::from_device`] must return the `Self` whose [`Parent::as_device`] it is given.
+/// [`Parent::above`] must return what `parent` stands for, and [`Parent::from_child`] the reverse.
 pub unsafe trait Parent: 'static {
-    /// The generic device of `self`.
-    fn as_device(&self) -> &device::Device<Bound>;
+    /// One that is bound, or registered, for `'a`.
+    type Ref<'a>: Copy;
 
-    /// The reverse of [`Parent::as_device`].
+    #[doc(hidden)]
+    fn above<'a: 'a>(parent: Self::Ref<'a>) -> Result<Place<'a>>;
+
+    /// # Safety
+    ///
+    /// `child` must be registered below one of this type, and its registration must not end for
+    /// `'a`.
+    #[doc(hidden)]
+    unsafe fn from_child<'a>(child: Child<'a>) -> Self::Ref<'a>;
+}
+
+/// Where an object is registered. For implementations of [`Parent`].
+pub struct Place<'a> {
+    above: Above,
+    device: &'a device::Device,
+}
+
+impl<'a> Place<'a> {
+    /// Below a bound device.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`]; [`ENODEV`] if the device is being unbound.
+    pub fn below_device(device: &'a device::Device<Bound>) -> Result<Self> {
+        Ok(Self {
+            above: Above::Binding(Binding::of(device)?),
+            device,
+        })
+    }
+}
+
+/// An object that is registered below another. For implementations of [`Parent`].
+#[derive(Clone, Copy)]
+pub struct Child<'a>(&'a Header);
+
+impl<'a> Child<'a> {
+    /// The device that it was registered below.
     ///
     /// # Safety
     ///
-    /// `device` must be a device that [`Parent::as_device`] of this type returned.
-    unsafe fn from_device(device: &device::Device<Bound>) -> &Self;
+    /// It must have been registered with [`Place::below_device`], and its registration must not end
+    /// for `'a`.
+    pub unsafe fn device(self) -> &'a device::Device<Bound> {
+        // SAFETY: By the type invariants of `Header`, the parent is set while it is registered; by
+        // the safety requirements, it is bound, because the registration ends with that.
+        unsafe { device::Device::from_raw((*self.0.device()).parent) }
+    }
 }
 
-// SAFETY: The identity.
+// SAFETY: Both are the device.
 unsafe impl Parent for device::Device<Bound> {
-    fn as_device(&self) -> &device::Device<Bound> {
-        self
+    type Ref<'a> = &'a Self;
+
+    fn above<'a: 'a>(parent: &'a Self) -> Result<Place<'a>> {
+        Place::below_device(parent)
     }
 
-    unsafe fn from_device(device: &device::Device<Bound>) -> &Self {
-        device
+    unsafe fn from_child(child: Child<'_>) -> &Self {
+        // SAFETY: By the safety requirements.
+        unsafe { child.device() }
     }
 }
 
@@ -189,13 +241,15 @@ macro_rules! impl_parent {
         $(#[$attribute])*
         // SAFETY: `AsBusDevice` inverts `AsRef`.
         unsafe impl Parent for $device {
-            fn as_device(&self) -> &device::Device<Bound> {
-                self.as_ref()
+            type Ref<'a> = &'a Self;
+
+            fn above<'a: 'a>(parent: &'a Self) -> Result<Place<'a>> {
+                Place::below_device(parent.as_ref())
             }
 
-            unsafe fn from_device(device: &device::Device<Bound>) -> &Self {
-                // SAFETY: By the safety requirements, `device` is the one of a `Self`.
-                unsafe { <Self as AsBusDevice<Bound>>::from_device(device) }
+            unsafe fn from_child(child: Child<'_>) -> &Self {
+                // SAFETY: By the safety requirements, `above` gave the device of a `Self`.
+                unsafe { <Self as AsBusDevice<Bound>>::from_device(child.device()) }
             }
         }
     )*};
@@ -204,8 +258,108 @@ macro_rules! impl_parent {
 impl_parent! {
     kernel::faux::Device<Bound>,
     kernel::platform::Device<Bound>,
+    #[cfg(CONFIG_AUXILIARY_BUS)]
+    kernel::auxiliary::Device<Bound>,
     #[cfg(CONFIG_PCI)]
     kernel::pci::Device<Bound>,
+}
+
+/// An object that is registered for `'a`.
+///
+/// [`Access::registered`] gives one for as long as the caller is inside the door, and
+/// [`Operations::bind`] gets one for the parent object, which cannot end before its child.
+///
+/// # Invariants
+///
+/// The registration of the object does not end for `'a`.
+pub struct Registered<'a, T: Operations>(&'a Object<T>);
+
+impl<T: Operations> Clone for Registered<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Operations> Copy for Registered<'_, T> {}
+
+impl<'a, T: Operations> Registered<'a, T> {
+    /// The object.
+    pub fn object(self) -> &'a Object<T> {
+        self.0
+    }
+
+    /// Calls `inside` with what is bound, without a check: there is nothing that could have ended.
+    ///
+    /// May be called in any context.
+    pub fn with<R>(self, inside: impl for<'bound> FnOnce(&Access<'a, 'bound, T>) -> R) -> R {
+        // SAFETY: By the type invariants, the registration does not end; the closure works for any
+        // `'bound`.
+        inside(&unsafe { self.0.inside() })
+    }
+}
+
+// SAFETY: `above` is the object, to which its children have a reference.
+unsafe impl<T: Operations> Parent for Object<T> {
+    type Ref<'a> = Registered<'a, T>;
+
+    fn above<'a: 'a>(parent: Registered<'a, T>) -> Result<Place<'a>> {
+        Ok(Place {
+            above: Above::Revocable(Reference::new(&parent.0.header.revocable)),
+            device: parent.0.header.as_device(),
+        })
+    }
+
+    unsafe fn from_child(child: Child<'_>) -> Registered<'_, T> {
+        // SAFETY: By the safety requirements, the child is registered below the embedded device of
+        // an `Object<T>`, to which it has a reference.
+        let object = unsafe { Object::from_header(Header::of_device((*child.0.device()).parent)) };
+        // INVARIANT: An object ends after its children.
+        Registered(object)
+    }
+}
+
+/// A C structure that embeds a `struct device`, of a subsystem.
+///
+/// The subsystem's abstraction implements this. The structure is part of the [`Object`], is zeroed
+/// at first, and its memory is released with the object; the driver's data must not be in it.
+///
+/// # Safety
+///
+/// - All zeroes must be a value of the type, and it must be fine not to drop it.
+/// - `DEVICE` must be the offset of a `struct device` in it, which nobody else initialises, and whose
+///   `platform_data` and `release` nobody else uses.
+pub unsafe trait Structure: 'static {
+    /// The offset of the embedded `struct device`.
+    const DEVICE: usize;
+
+    /// Adds the device to the system. The device is initialised, has its name, class and parent.
+    ///
+    /// # Safety
+    ///
+    /// `this` must point to the structure of an object that is being registered.
+    unsafe fn add(this: *mut Self) -> Result {
+        // SAFETY: By the safety requirements of the trait and of this.
+        to_result(unsafe { bindings::device_add(this.byte_add(Self::DEVICE).cast()) })
+    }
+
+    /// Takes it out of the system again.
+    ///
+    /// # Safety
+    ///
+    /// `this` must have been added, and not been removed.
+    unsafe fn remove(this: *mut Self) {
+        // SAFETY: By the safety requirements of the trait and of this.
+        unsafe { bindings::device_del(this.byte_add(Self::DEVICE).cast()) };
+    }
+}
+
+/// A device of a class, and nothing else.
+#[repr(transparent)]
+pub struct ClassDevice(Opaque<bindings::device>);
+
+// SAFETY: It is a `struct device`.
+unsafe impl Structure for ClassDevice {
+    const DEVICE: usize = 0;
 }
 
 /// The functions of a driver that the library calls, with the type of the object erased.
@@ -217,6 +371,16 @@ pub(crate) struct Functions {
     ///
     /// The header must be one of an object of this type.
     wake: unsafe fn(&Header),
+
+    /// # Safety
+    ///
+    /// The header must be one of an object of this type that is being registered.
+    add: unsafe fn(&Header) -> Result,
+
+    /// # Safety
+    ///
+    /// The header must be one of an object of this type, which was added and not removed.
+    remove: unsafe fn(&Header),
 
     /// # Safety
     ///
@@ -235,43 +399,31 @@ enum Link {
     CharacterDevice { _node: chardev::Node },
 }
 
-/// Somebody inside the door of an object.
-///
-/// # Invariants
-///
-/// Counted by the protocol of the object.
-pub(crate) struct Inside<'a>(&'a Header);
-
-impl Drop for Inside<'_> {
-    fn drop(&mut self) {
-        self.0.protocol.leave(&self.0.waiters);
-    }
-}
-
 /// The part of an object that does not depend on its type.
 ///
 /// # Invariants
 ///
-/// - It is the first field of an [`Object`] that was allocated with `kmalloc`, and `device` is
-///   initialised; its release function is [`Header::release`], which frees the object.
+/// - It is the first field of an [`Object`] that was allocated with `kmalloc`. `device` is embedded in
+///   the same object, and initialised; its `platform_data` points to this, and its release function
+///   is [`Header::release`], which frees the object.
 /// - The object holds this module.
-/// - `link`, `parent` and `membership` are written before `protocol` is `Registered`, by the one
-///   who registers, and from then on only by the owner of the teardown; `parent` is not changed any
+/// - `link`, `parent` and `membership` are written before the object is registered, by the one who
+///   registers, and from then on only by the owner of the teardown; `parent` is not changed any
 ///   more once it is set.
-/// - While the door is open, `parent` is set and bound, and the bound data is initialised.
+/// - While the object is registered, `parent` is set, and the bound data is initialised.
 #[pin_data]
 #[repr(C)]
 pub(crate) struct Header {
     #[pin]
-    device: Opaque<bindings::device>,
-    protocol: Protocol<KernelWord>,
-    #[pin]
-    waiters: WaitQueue,
+    pub(crate) revocable: Revocable,
+    device: *mut bindings::device,
     functions: &'static Functions,
     class: Arc<RegisteredClass>,
     membership: UnsafeCell<Option<Membership>>,
     parent: UnsafeCell<Option<ARef<device::Device>>>,
     link: UnsafeCell<Link>,
+    #[pin]
+    deferred: Opaque<bindings::work_struct>,
     #[pin]
     pub(crate) files: Mutex<chardev::OpenFiles>,
 }
@@ -279,17 +431,125 @@ pub(crate) struct Header {
 // SAFETY: The fields are synchronised as the type invariants say, the rest by the kernel.
 unsafe impl Sync for Header {}
 
+/// What the end of an object's registration calls.
+static REVOCABLE: revocable::Functions = revocable::Functions {
+    hold: Header::hold,
+    put: Header::put,
+    driver: Header::driver,
+    wake: Header::wake,
+    unlink: Header::unlink,
+    drop_bound: Header::drop_bound,
+    conclude: Header::conclude,
+};
+
 impl Header {
-    fn new(functions: &'static Functions, membership: Membership) -> impl PinInit<Self> {
+    /// The header of the object of which `revocable` is a part.
+    ///
+    /// # Safety
+    ///
+    /// `revocable` must be the one of an object.
+    unsafe fn of_revocable(revocable: &Revocable) -> &Self {
+        // SAFETY: By the safety requirements and because it is the first field.
+        unsafe { &*core::ptr::from_ref(revocable).cast() }
+    }
+
+    /// The header of the object in which `device` is embedded.
+    ///
+    /// # Safety
+    ///
+    /// `device` must be embedded in an object, to which the caller has a reference for `'a`.
+    pub(crate) unsafe fn of_device<'a>(device: *mut bindings::device) -> &'a Self {
+        // SAFETY: By the safety requirements and the type invariants.
+        unsafe { &*(*device).platform_data.cast() }
+    }
+
+    /// # Safety
+    ///
+    /// `revocable` must be the one of an object, to which the caller has a reference.
+    unsafe fn hold(revocable: NonNull<Revocable>) {
+        // SAFETY: By the safety requirements.
+        unsafe { bindings::get_device(Self::of_revocable(revocable.as_ref()).device) };
+    }
+
+    /// # Safety
+    ///
+    /// As [`Header::hold`]; the caller gives up a reference.
+    unsafe fn put(revocable: NonNull<Revocable>) {
+        // SAFETY: By the safety requirements.
+        unsafe { bindings::put_device(Self::of_revocable(revocable.as_ref()).device) };
+    }
+
+    /// # Safety
+    ///
+    /// `revocable` must be the one of an object.
+    unsafe fn driver(revocable: &Revocable) -> *const c_void {
+        // SAFETY: By the safety requirements.
+        let functions = unsafe { Self::of_revocable(revocable) }.functions;
+        core::ptr::from_ref(functions).cast()
+    }
+
+    /// # Safety
+    ///
+    /// As [`revocable::Functions`] says, for an object.
+    unsafe fn wake(revocable: &Revocable) {
+        // SAFETY: By the safety requirements; these are the functions for this object.
+        unsafe {
+            let this = Self::of_revocable(revocable);
+            (this.functions.wake)(this);
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As [`revocable::Functions`] says, for an object.
+    unsafe fn unlink(revocable: &Revocable) {
+        // SAFETY: By the safety requirements and the type invariants, the owner of the teardown owns
+        // `link`. It is taken once.
+        unsafe {
+            let this = Self::of_revocable(revocable);
+            let link = core::mem::replace(&mut *this.link.get(), Link::None);
+            if !matches!(link, Link::None) {
+                (this.functions.remove)(this);
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As [`revocable::Functions`] says, for an object.
+    unsafe fn drop_bound(revocable: &Revocable) {
+        // SAFETY: By the safety requirements, and because the door was open, the bound data is
+        // there, and nobody uses it.
+        unsafe {
+            let this = Self::of_revocable(revocable);
+            chardev::drop_file_data(this);
+            (this.functions.drop_bound)(this);
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As [`revocable::Functions`] says, for an object.
+    unsafe fn conclude(revocable: &Revocable) {
+        // SAFETY: By the safety requirements and the type invariants, the owner of the teardown owns
+        // this field.
+        drop(unsafe { (*Self::of_revocable(revocable).membership.get()).take() });
+    }
+
+    fn new(
+        device: usize,
+        functions: &'static Functions,
+        membership: Membership,
+    ) -> impl PinInit<Self> {
         // SAFETY: `write` initialises all of `slot`, and cannot fail.
         unsafe {
             pin_init::pin_init_from_closure(move |slot: *mut Self| {
-                Self::write(slot, functions, membership)
+                Self::write(slot, device, functions, membership)
             })
         }
     }
 
-    /// Initialises `slot`.
+    /// Initialises `slot`, whose device is `device` bytes behind it.
     ///
     /// Never inlined: the names of locks would be copied into the driver's module, and lockdep
     /// wants one name for one class.
@@ -300,19 +560,23 @@ impl Header {
     #[inline(never)]
     unsafe fn write(
         slot: *mut Self,
+        device: usize,
         functions: &'static Functions,
         membership: Membership,
     ) -> Result<(), Infallible> {
         let class = membership.class().clone();
         let init = pin_init!(Self {
-            device <- pin_init::init_zeroed(),
-            protocol: Protocol::new(),
-            waiters <- WaitQueue::new(),
+            revocable <- Revocable::new(&REVOCABLE),
+            device: slot.wrapping_byte_add(device).cast(),
             functions,
             class,
             membership: UnsafeCell::new(Some(membership)),
             parent: UnsafeCell::new(None),
             link: UnsafeCell::new(Link::None),
+            // SAFETY: The shim initialises it.
+            deferred <- unsafe {
+                Opaque::ffi_init(|work| shims::holdfast_work_init(work, Self::run_deferred))
+            },
             files <- chardev::OpenFiles::new(),
         });
 
@@ -330,13 +594,14 @@ impl Header {
     unsafe fn initialise_device(this: NonNull<Self>) {
         hold_library();
 
-        let device = this.cast::<bindings::device>().as_ptr();
-        // SAFETY: By the safety requirements and `repr(C)`, this is a zeroed `struct device` in
-        // memory that does not move.
+        // SAFETY: By the safety requirements, this is a zeroed `struct device` in memory that does
+        // not move.
         unsafe {
+            let device = this.as_ref().device;
             bindings::device_initialize(device);
             (*device).release = Some(Self::release);
             (*device).class = this.as_ref().class.as_raw();
+            (*device).platform_data = this.as_ptr().cast();
         }
     }
 
@@ -346,13 +611,12 @@ impl Header {
     ///
     /// `device` must be the embedded device of an object whose reference count is zero.
     unsafe extern "C" fn release(device: *mut bindings::device) {
-        let this = device.cast::<Self>();
-
-        // SAFETY: By the type invariants, `device` is the first field of a `Header` that is the
-        // first field of an allocation made by `kmalloc`. Nobody else has a reference. The rest of
-        // the object has nothing to drop: `Data` cannot have, and `Bound` was dropped, or never
-        // made, because a registration holds a reference until it has ended.
+        // SAFETY: By the type invariants, this is the header of an object, at the start of an
+        // allocation made by `kmalloc`. Nobody else has a reference. The rest of the object has
+        // nothing to drop: `Data` cannot have, and `Bound` was dropped, or never made, because a
+        // registration holds a reference until it has ended.
         unsafe {
+            let this: *mut Self = (*device).platform_data.cast();
             core::ptr::drop_in_place(this);
             bindings::kfree(this.cast());
         }
@@ -371,7 +635,7 @@ impl Header {
         // SAFETY: `device` is initialised. The format takes a string and an unsigned integer.
         to_result(unsafe {
             bindings::dev_set_name(
-                self.device.get(),
+                self.device,
                 c"%s%u".as_char_ptr(),
                 class.prefix().as_char_ptr(),
                 number as c_uint,
@@ -380,10 +644,15 @@ impl Header {
     }
 
     /// The embedded device.
-    pub(crate) fn device(&self) -> &device::Device {
+    pub(crate) fn device(&self) -> *mut bindings::device {
+        self.device
+    }
+
+    /// The embedded device.
+    pub(crate) fn as_device(&self) -> &device::Device {
         // SAFETY: By the type invariants, the device is initialised, and a reference to `self`
         // keeps it.
-        unsafe { device::Device::from_raw(self.device.get()) }
+        unsafe { device::Device::from_raw(self.device) }
     }
 
     /// The functions of the driver, for whoever is inside.
@@ -392,174 +661,85 @@ impl Header {
     }
 
     /// Enters the door, if it is open.
-    #[inline(never)]
     pub(crate) fn enter(&self) -> Option<Inside<'_>> {
-        // INVARIANT: Counted by `enter`, if that returned true.
-        self.protocol.enter(&self.waiters).then(|| Inside(self))
+        self.revocable.enter()
     }
 
-    /// Begins the registration of an object below `parent`.
+    /// Begins the registration of an object at `place`.
     #[inline(never)]
-    fn begin_registration(&self, parent: &device::Device<Bound>) -> Result {
-        self.protocol
-            .begin_registration(current_task())
-            .map_err(|_| ENODEV)?;
+    fn begin_registration(&self, place: Place<'_>) -> Result {
+        self.revocable.begin_registration(place.above)?;
 
         // SAFETY: By the type invariants, the task that registers owns these fields, and a device
         // that is not added is not looked at by the driver core.
         unsafe {
-            *self.parent.get() = Some(parent.into());
-            (*self.device.get()).parent = device_pointer(parent);
+            *self.parent.get() = Some(place.device.into());
+            (*self.device).parent = device_pointer(place.device);
         }
         Ok(())
     }
 
-    /// Ends a registration whose bound data could not be made.
-    #[inline(never)]
-    fn fail_registration(&self) {
-        self.protocol.abandon_registration(current_task());
-        self.conclude();
-    }
-
-    /// Makes an object with bound data visible to the system.
+    /// Opens the door and makes the object visible; or ends the registration.
     #[inline(never)]
     fn publish(&self) -> Result {
-        self.protocol.open();
-
-        let published = self.add_devres().and_then(|()| self.add_link());
-        if published.is_err() {
-            self.protocol.abandon_registration(current_task());
+        // Before anybody can see the object.
+        self.revocable.open();
+        if let Err(error) = self.link() {
+            self.revocable.fail_registration(true);
+            return Err(error);
         }
-
-        published
-            .and_then(|()| {
-                self.protocol
-                    .finish_registration(current_task())
-                    .map_err(|_: Lost| ENODEV)
-            })
-            .inspect_err(|_| self.tear_down())
+        self.revocable.finish_registration()
     }
 
-    /// Has the end of the parent's binding end the registration.
-    fn add_devres(&self) -> Result {
-        let device = ARef::from(self.device());
-
-        // SAFETY: The parent is bound, so it has a devres list. The reference to the device, which
-        // is leaked below, makes the header valid until the action has run or been removed.
-        to_result(unsafe {
-            shims::holdfast_devm_add_action(
-                (*self.device.get()).parent,
-                Self::parent_unbinds,
-                self.device.get().cast(),
-            )
-        })?;
-
-        core::mem::forget(device);
-        Ok(())
-    }
-
-    /// Takes back [`Header::add_devres`], unless the parent's unbinding has begun.
-    fn remove_devres(&self) -> Option<ARef<device::Device>> {
-        // SAFETY: The parent exists, because `parent` holds it.
-        let removed = unsafe {
-            bindings::devm_remove_action_nowarn(
-                (*self.device.get()).parent,
-                Some(Self::parent_unbinds),
-                self.device.get().cast(),
-            )
-        } == 0;
-
-        // SAFETY: The action is gone, and the reference that it owned is this one.
-        removed.then(|| unsafe { ARef::from_raw(NonNull::from(self.device())) })
-    }
-
-    /// The devres action.
-    ///
-    /// # Safety
-    ///
-    /// `data` must be the device of an object, and a reference to it is handed over.
-    unsafe extern "C" fn parent_unbinds(data: *mut c_void) {
-        // SAFETY: By the safety requirements, this is a device with a reference for us.
-        let _device =
-            unsafe { ARef::from_raw(NonNull::new_unchecked(data.cast::<device::Device>())) };
-        // SAFETY: By the type invariants, it is the first field of a header.
-        let this = unsafe { &*data.cast::<Self>() };
-
-        // If the task that unbinds is the one that is ending the registration, then it has asked
-        // for the unbinding from there, and goes on with it when this returns.
-        let _ = this.unregister();
-    }
-
-    /// Adds the object to sysfs and, if it has a character device, to devtmpfs.
-    fn add_link(&self) -> Result {
+    /// Adds the device to the system, and its character device before, so that whoever sees the
+    /// device can open it.
+    fn link(&self) -> Result {
         let link = match self.functions.chardev {
             Some(_) => Link::CharacterDevice {
-                _node: chardev::Node::add(self.device.get())?,
+                _node: chardev::Node::add(self.device)?,
             },
             None => Link::Device,
         };
 
         // SAFETY: The device is initialised, named, and was never added. On an error `link` is
         // dropped, which takes back a character device.
-        to_result(unsafe { bindings::device_add(self.device.get()) })?;
+        unsafe { (self.functions.add)(self) }?;
 
         // SAFETY: By the type invariants, the task that registers owns this field.
         unsafe { *self.link.get() = link };
         Ok(())
     }
 
-    /// Ends the registration, or waits until whoever does it is done.
+    /// Asks for the end of the registration, and does not wait for it.
     #[inline(never)]
-    fn unregister(&self) -> Result<Outcome> {
-        match self.protocol.unregister(current_task(), &self.waiters) {
-            Claim::Owner => {
-                self.tear_down();
-                Ok(Outcome::Done)
-            }
-            Claim::Ended => Ok(Outcome::AlreadyDone),
-            Claim::WouldWaitForItself => Err(EDEADLK),
+    fn unregister_deferred(&self) {
+        let reference = Reference::new(&self.revocable);
+        // SAFETY: By the type invariants, the work is initialised. Once it is queued, the reference
+        // is its own.
+        if unsafe { shims::holdfast_work_queue(self.deferred.get()) } {
+            core::mem::forget(reference);
         }
     }
 
-    /// The end of a registration. Must be called by the owner of the teardown only, with an open
-    /// door.
-    fn tear_down(&self) {
-        self.protocol.close();
-
-        // SAFETY: These are the functions for this object.
-        unsafe { (self.functions.wake)(self) };
-
-        // SAFETY: By the type invariants, the owner of the teardown owns this field.
-        let link = unsafe { core::mem::replace(&mut *self.link.get(), Link::None) };
-        if !matches!(link, Link::None) {
-            // SAFETY: The device was added, and is taken away once, because `link` is.
-            unsafe { bindings::device_del(self.device.get()) };
+    /// # Safety
+    ///
+    /// Called by the workqueue, once for each time that [`Header::unregister_deferred`] has queued
+    /// it.
+    unsafe extern "C" fn run_deferred(work: *mut bindings::work_struct) {
+        // SAFETY: By the safety requirements, this is the field of a header, with a reference to the
+        // object.
+        unsafe {
+            let work = Opaque::cast_from(work);
+            let this: *const Self = kernel::container_of!(work, Self, deferred);
+            // A worker is inside of nothing and ends nothing else, so this does not fail.
+            let _ = (*this).revocable.unregister();
+            Self::put(NonNull::from(&(*this).revocable));
         }
-        drop(link);
-
-        self.protocol.drain(&self.waiters);
-
-        chardev::drop_file_data(self);
-
-        // SAFETY: These are the functions for this object. The door was open, so the bound data was
-        // made; it is closed and nobody is inside, so nobody uses it.
-        unsafe { (self.functions.drop_bound)(self) };
-
-        let _reference = self.remove_devres();
-        self.conclude();
-    }
-
-    /// The last step of every registration, by the owner of the teardown.
-    fn conclude(&self) {
-        // SAFETY: By the type invariants, the owner of the teardown owns this field.
-        drop(unsafe { (*self.membership.get()).take() });
-
-        self.protocol.end(&self.waiters);
     }
 }
 
 /// The pointer to a device.
-fn device_pointer<Ctx: device::DeviceContext>(
+pub(crate) fn device_pointer<Ctx: device::DeviceContext>(
     device: &device::Device<Ctx>,
 ) -> *mut bindings::device {
     // CAST: `device::Device` is a transparent wrapper of an `Opaque<bindings::device>`.
@@ -579,6 +759,8 @@ fn device_pointer<Ctx: device::DeviceContext>(
 pub struct Object<T: Operations> {
     #[pin]
     header: Header,
+    #[pin]
+    structure: Opaque<T::Structure>,
     bound: UnsafeCell<MaybeUninit<T::Bound<'static>>>,
     #[pin]
     data: T::Data,
@@ -592,9 +774,13 @@ unsafe impl<T: Operations> Sync for Object<T> {}
 impl<T: Operations> Object<T> {
     const FUNCTIONS: Functions = Functions {
         wake: Self::wake,
+        add: Self::add,
+        remove: Self::remove,
         drop_bound: Self::drop_bound,
         chardev: T::CHARACTER_DEVICE,
     };
+
+    const DEVICE: usize = core::mem::offset_of!(Self, structure) + T::Structure::DEVICE;
 
     /// # Safety
     ///
@@ -614,6 +800,22 @@ impl<T: Operations> Object<T> {
 
     /// # Safety
     ///
+    /// As [`Functions::add`] says.
+    unsafe fn add(header: &Header) -> Result {
+        // SAFETY: By the safety requirements.
+        unsafe { T::Structure::add(Self::from_header(header).structure.get()) }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Functions::remove`] says.
+    unsafe fn remove(header: &Header) {
+        // SAFETY: By the safety requirements.
+        unsafe { T::Structure::remove(Self::from_header(header).structure.get()) };
+    }
+
+    /// # Safety
+    ///
     /// As [`Functions::drop_bound`] says.
     unsafe fn drop_bound(header: &Header) {
         // SAFETY: By the safety requirements.
@@ -626,23 +828,16 @@ impl<T: Operations> Object<T> {
     ///
     /// # Safety
     ///
-    /// The caller must be inside the door for as long as the result exists, and hand it out only
-    /// to code that works for any lifetimes.
-    pub(crate) unsafe fn inside(&self) -> Access<'_, '_, T> {
-        // SAFETY: By the type invariants of `Header`, the parent is set and bound while the door is
-        // open, and until everybody inside has left. It was given as a `T::Parent` to `register`.
-        let parent = unsafe {
-            let device = (*self.header.device.get()).parent;
-            T::Parent::from_device(device::Device::<Bound>::from_raw(device))
-        };
-
-        // SAFETY: By the type invariants, it is initialised until everybody inside has left.
-        let bound = unsafe { &*self.bound.get().cast::<T::Bound<'_>>() };
-
+    /// The registration of the object must not reach the drop of what is bound for as long as the
+    /// result exists, which must be handed out only to code that works for any `'bound`.
+    pub(crate) unsafe fn inside<'a, 'bound>(&'a self) -> Access<'a, 'bound, T>
+    where
+        'bound: 'a,
+    {
         Access {
             object: self,
-            bound,
-            parent,
+            // SAFETY: By the type invariants, it is initialised until then.
+            bound: unsafe { &*self.bound.get().cast::<T::Bound<'bound>>() },
             _not_send: NotThreadSafe,
         }
     }
@@ -652,9 +847,10 @@ impl<T: Operations> Object<T> {
     /// While `inside` runs, the object is registered, its parent is bound, and everything in
     /// [`Operations::Bound`] can be used without another check. It may sleep; but the end of the
     /// registration waits for it, so it must not sleep for something that is not woken by
-    /// [`Operations::wake`], and must not unregister the object itself.
+    /// [`Operations::wake`].
     ///
-    /// May be called in any context in which the caller holds a reference, except hard interrupts.
+    /// May be called in process context, by anybody who has a reference. Takes no lock, and costs no
+    /// atomic operation as long as few tasks are inside of anything on the same CPU.
     ///
     /// The guard is lent, and never given away, so it cannot be forgotten.
     ///
@@ -676,11 +872,32 @@ impl<T: Operations> Object<T> {
         Ok(inside(&unsafe { self.inside() }))
     }
 
+    /// As [`Object::access`], for any context: `inside` runs in an RCU read-side critical section,
+    /// and must not sleep.
+    ///
+    /// The end of the registration waits for it with the grace period that it needs anyway.
+    ///
+    /// # Errors
+    ///
+    /// [`ENODEV`] if the object is not registered, or not any more.
+    pub fn access_atomic<R>(
+        &self,
+        inside: impl for<'access, 'bound> FnOnce(&Access<'access, 'bound, T>) -> R,
+    ) -> Result<R> {
+        let guard = rcu::read_lock();
+        if !self.header.revocable.is_open_atomic(&guard) {
+            return Err(ENODEV);
+        }
+        // SAFETY: The registration does not go on from closing the door while `guard` exists; the
+        // closure works for any lifetimes.
+        Ok(inside(&unsafe { self.inside() }))
+    }
+
     /// Whether the door is open: the object is registered and its end has not begun.
     ///
     /// Only a hint unless the caller is inside; there, false means that the end is waiting for it.
     pub fn is_registered(&self) -> bool {
-        self.header.protocol.is_open()
+        self.header.revocable.is_open()
     }
 
     /// Ends the registration, if it has not ended.
@@ -690,28 +907,39 @@ impl<T: Operations> Object<T> {
     /// any more, and the outcome says whether this call has done it. An object that was never
     /// registered can never be, after this.
     ///
-    /// Sleeps until whoever is inside the door has left. The caller must not be inside it, and must
-    /// not hold locks that [`Operations::wake`], the drop of [`Operations::Bound`], or those inside
-    /// take.
+    /// Sleeps until whoever is inside the door has left, and until the same is true of all objects
+    /// below. The caller must not hold locks that [`Operations::wake`], the drop of
+    /// [`Operations::Bound`], or those inside take.
     ///
     /// # Errors
     ///
-    /// [`EDEADLK`] if the caller is the task that is registering or unregistering the object: it
-    /// would wait for itself.
+    /// [`EDEADLK`] if the caller would wait for itself: it is registering or unregistering the
+    /// object or one below it, is inside of one of them, or is waited for by who ends them. What it
+    /// asked for has not happened then, unless somebody else is doing it already:
+    /// [`Object::unregister_deferred`] is for such a caller.
     pub fn unregister(&self) -> Result<Outcome> {
-        self.header.unregister()
+        self.header.revocable.unregister()
+    }
+
+    /// Asks for the end of the registration, and does not wait for it.
+    ///
+    /// For an operation that wants its own object to end, and for callbacks that may not sleep. May
+    /// be called in any context, any number of times. A worker of the system calls
+    /// [`Object::unregister`].
+    pub fn unregister_deferred(&self) {
+        self.header.unregister_deferred();
     }
 
     /// The number of references. For tests only: nothing can be done with it.
     #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
     pub(crate) fn reference_count(&self) -> c_uint {
         // SAFETY: The device is initialised.
-        unsafe { shims::holdfast_device_references(self.header.device.get()) }
+        unsafe { shims::holdfast_device_references(self.header.device()) }
     }
 
     /// The name of the embedded device.
     pub fn name(&self) -> &CStr {
-        self.header.device().name()
+        self.header.as_device().name()
     }
 }
 
@@ -725,7 +953,7 @@ impl<T: Operations> Deref for Object<T> {
 
 impl<T: Operations> AsRef<device::Device> for Object<T> {
     fn as_ref(&self) -> &device::Device {
-        self.header.device()
+        self.header.as_device()
     }
 }
 
@@ -733,23 +961,13 @@ impl<T: Operations> AsRef<device::Device> for Object<T> {
 unsafe impl<T: Operations> AlwaysRefCounted for Object<T> {
     fn inc_ref(&self) {
         // SAFETY: A shared reference keeps the count above zero.
-        unsafe { bindings::get_device(self.header.device.get()) };
+        unsafe { bindings::get_device(self.header.device()) };
     }
 
     unsafe fn dec_ref(object: NonNull<Self>) {
-        // SAFETY: By the safety requirements, the caller gives up a reference. The device is the
-        // first field.
-        unsafe { bindings::put_device(object.cast().as_ptr()) };
+        // SAFETY: By the safety requirements, the caller gives up a reference.
+        unsafe { bindings::put_device(object.as_ref().header.device()) };
     }
-}
-
-/// What a call of [`Object::unregister`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// This call has ended the registration.
-    Done,
-    /// It had ended before, or another caller has ended it meanwhile, or there was none.
-    AlreadyDone,
 }
 
 /// The inside of the door of an object.
@@ -760,19 +978,31 @@ pub enum Outcome {
 pub struct Access<'access, 'bound, T: Operations> {
     object: &'access Object<T>,
     bound: &'access T::Bound<'bound>,
-    parent: &'access T::Parent,
     _not_send: NotThreadSafe,
 }
 
-impl<'access, T: Operations> Access<'access, '_, T> {
+impl<'access, 'bound, T: Operations> Access<'access, 'bound, T> {
     /// The object.
     pub fn object(&self) -> &'access Object<T> {
         self.object
     }
 
-    /// The parent device, which is bound.
-    pub fn parent(&self) -> &'access T::Parent {
-        self.parent
+    /// What is bound.
+    pub fn bound(&self) -> &'access T::Bound<'bound> {
+        self.bound
+    }
+
+    /// The parent: a bus device that is bound, or an object that is registered.
+    pub fn parent(&self) -> <T::Parent as Parent>::Ref<'access> {
+        // SAFETY: The object is registered below what was given to `register`, which is a
+        // `T::Parent`, and its registration does not end for `'access`.
+        unsafe { T::Parent::from_child(Child(&self.object.header)) }
+    }
+
+    /// That the object is registered, for a registration below it.
+    pub fn registered(&self) -> Registered<'access, T> {
+        // INVARIANT: It is, for `'access`.
+        Registered(self.object)
     }
 }
 
@@ -816,7 +1046,8 @@ impl<T: Operations> Unregistered<T> {
         let membership = Membership::new(&T::CLASS)?;
         let object = KBox::try_pin_init::<Error>(
             try_pin_init!(Object::<T> {
-                header <- Header::new(&Object::<T>::FUNCTIONS, membership),
+                header <- Header::new(Object::<T>::DEVICE, &Object::<T>::FUNCTIONS, membership),
+                structure <- Opaque::zeroed(),
                 bound: UnsafeCell::new(MaybeUninit::uninit()),
                 data <- data,
             }? Error),
@@ -836,20 +1067,28 @@ impl<T: Operations> Unregistered<T> {
         Ok(this)
     }
 
-    /// Registers the object below `parent`, until `parent` is unbound at the latest.
+    /// Registers the object below `parent`, until that is unbound or unregistered at the latest.
     ///
     /// Makes the bound data with [`Operations::bind`], opens the door, and adds the object to sysfs
     /// and devtmpfs, in this order: whoever sees the object sees it complete. On an error all of
     /// it is undone, in the reverse order.
     ///
-    /// May sleep. `parent` must stay bound while this runs, which its type shows.
+    /// May sleep. `parent` stays bound or registered while this runs, which its type shows: it is a
+    /// bus device that is bound, or the [`Access::registered`] of an object.
     ///
     /// # Errors
     ///
     /// What [`Operations::bind`] and the driver core return; [`ENODEV`] if somebody asked for the
-    /// end of the object before the registration was complete.
-    pub fn register(self, parent: &T::Parent, argument: T::Argument) -> Result<Registration<T>> {
-        self.object.header.begin_registration(parent.as_device())?;
+    /// end of the object before the registration was complete, or if the end of the parent has
+    /// begun; [`ELOOP`] if there are too many objects above it.
+    pub fn register(
+        self,
+        parent: <T::Parent as Parent>::Ref<'_>,
+        argument: T::Argument,
+    ) -> Result<Registration<T>> {
+        self.object
+            .header
+            .begin_registration(T::Parent::above(parent)?)?;
 
         // The number in the class is the registration's from now on.
         let this = core::mem::ManuallyDrop::new(self);
@@ -862,11 +1101,15 @@ impl<T: Operations> Unregistered<T> {
         let made = unsafe {
             pin_init::raw_try_init(
                 slot.cast::<T::Bound<'_>>(),
-                T::bind(&object, parent, argument),
+                T::bind(
+                    &object,
+                    T::Parent::from_child(Child(&object.header)),
+                    argument,
+                ),
             )
         };
         if let Err(error) = made {
-            object.header.fail_registration();
+            object.header.revocable.fail_registration(false);
             return Err(error);
         }
 

@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's atomics, waiting and tasks, for [`crate::protocol`].
+//! The kernel's atomics, waiting, tasks and per-CPU slots, for [`crate::protocol`].
 
-use crate::protocol::{
-    Task,
-    Waiters,
-    Word, //
+use crate::{
+    protocol::{
+        Slots,
+        Task,
+        Waiters,
+        Word, //
+    },
+    shims, //
 };
+
+use core::ptr::NonNull;
 
 use kernel::{
     new_condvar,
@@ -46,12 +52,8 @@ impl Word for KernelWord {
         self.0.store(value, Release);
     }
 
-    fn compare_exchange(&self, old: usize, new: usize) -> Result<(), usize> {
-        self.0.cmpxchg(old, new, Full).map(|_| ())
-    }
-
-    fn fetch_add_acquire(&self, value: usize) -> usize {
-        self.0.fetch_add(value, Acquire)
+    fn compare_exchange(&self, old: usize, new: usize) -> bool {
+        self.0.cmpxchg(old, new, Full).is_ok()
     }
 
     fn fetch_add(&self, value: usize) -> usize {
@@ -60,6 +62,68 @@ impl Word for KernelWord {
 
     fn fetch_sub_release(&self, value: usize) -> usize {
         self.0.fetch_sub(value, Release)
+    }
+}
+
+/// How many grace periods there were.
+#[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
+pub(crate) static GRACE_PERIODS: Atomic<usize> = Atomic::new(0);
+
+/// The slots of all CPUs, in `rust/helpers/door.c`. Sections are stretches without preemption.
+///
+/// # Invariants
+///
+/// A slot comes from `holdfast_slot_claim()`; slots are static.
+pub(crate) struct PerCpuSlots;
+
+impl Slots for PerCpuSlots {
+    type Slot = NonNull<shims::Slot>;
+
+    fn begin_and_claim(&self, door: usize, task: Task) -> Option<Self::Slot> {
+        // SAFETY: May be called anywhere.
+        NonNull::new(unsafe { shims::holdfast_slot_claim(door, task.address()) })
+    }
+
+    fn give_back(&self, slot: Self::Slot) {
+        // SAFETY: By the type invariants.
+        unsafe { shims::holdfast_slot_give_back(slot.as_ptr()) };
+    }
+
+    fn begin_and_give_back(&self, slot: Self::Slot) {
+        // SAFETY: By the type invariants.
+        unsafe { shims::holdfast_slot_begin_and_give_back(slot.as_ptr()) };
+    }
+
+    fn end(&self) {
+        // SAFETY: The protocol calls this after one of the functions that begin a section.
+        unsafe { shims::holdfast_section_end() };
+    }
+
+    fn grace_period(&self) {
+        #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
+        GRACE_PERIODS.fetch_add(1, Full);
+        // SAFETY: The protocol calls this where it may sleep.
+        unsafe { shims::holdfast_grace_period() };
+    }
+
+    fn has(&self, door: usize) -> bool {
+        // SAFETY: May be called anywhere.
+        unsafe { shims::holdfast_slots_have(door) }
+    }
+}
+
+impl PerCpuSlots {
+    /// The doors that the current task is inside of.
+    pub(crate) fn doors_of_current_task(&self) -> impl Iterator<Item = usize> {
+        let task = current_task();
+        let mut position = 0;
+        core::iter::from_fn(move || {
+            // SAFETY: `position` is valid for reads and writes.
+            match unsafe { shims::holdfast_slots_next(task.address(), &mut position) } {
+                0 => None,
+                door => Some(door),
+            }
+        })
     }
 }
 

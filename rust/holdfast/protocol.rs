@@ -29,8 +29,22 @@
 //!
 //! # The door
 //!
-//! A count of those inside, and a bit that says it is closed. It starts closed, is opened once
-//! before the object becomes visible, and closed once by the owner of the teardown.
+//! Those who enter pay little and those who close pay much, because operations are frequent and ends
+//! are not. Who enters claims a slot of its CPU ([`Slots`]), writes the door there, and only then
+//! looks whether the door is open: plain loads and stores, in a section that does not sleep. Who
+//! closes says so in the door's word, waits for one grace period, which ends when every section
+//! that was under way has ended, and then looks into the slots. For each section:
+//!
+//! - it began before the grace period: it has ended, so its slot can be seen; or
+//! - it began after the door's word was written: it finds the door closed.
+//!
+//! The same holds for the section in which a slot is given back: either that can be seen, or
+//! whoever leaves sees that the door is closed, and wakes who waits for it.
+//!
+//! Slots name the door, so nobody waits for those who are inside of another one. Where a CPU has no
+//! slot left, who enters is counted in the door's word instead. A door that nobody ever entered says
+//! so in its word, and needs no grace period. One grace period serves any number of doors that were
+//! closed before it.
 
 /// An atomic word. The names say the ordering.
 pub(crate) trait Word {
@@ -40,10 +54,9 @@ pub(crate) trait Word {
     fn load_acquire(&self) -> usize;
     /// Stores with release ordering.
     fn store_release(&self, value: usize);
-    /// Replaces `old` by `new`, fully ordered; the value found otherwise.
-    fn compare_exchange(&self, old: usize, new: usize) -> Result<(), usize>;
-    /// Adds, with acquire ordering; the value before.
-    fn fetch_add_acquire(&self, value: usize) -> usize;
+    /// Replaces `old` by `new`, fully ordered, and returns true; or finds another value, which orders
+    /// nothing.
+    fn compare_exchange(&self, old: usize, new: usize) -> bool;
     /// Adds, fully ordered; the value before.
     fn fetch_add(&self, value: usize) -> usize;
     /// Subtracts, with release ordering; the value before.
@@ -66,8 +79,44 @@ const UNREGISTERING: usize = 4;
 const ENDED: usize = 5;
 const STATE: usize = 7;
 
+/// The door is closed.
 const CLOSED: usize = 1;
-const INSIDE: usize = 2;
+/// Somebody has been inside.
+const USED: usize = 2;
+/// One who is inside without a slot.
+const COUNTED: usize = 4;
+
+/// The slots in which those who are inside say so.
+///
+/// A *section* is what [`Slots::grace_period`] waits for; it does not sleep.
+pub(crate) trait Slots {
+    /// A slot that is claimed.
+    type Slot: Copy;
+
+    /// Begins a section, and claims a slot of this CPU for `task` inside `door`, if there is one.
+    ///
+    /// A slot belongs to who claimed it until it is given back, wherever that happens.
+    fn begin_and_claim(&self, door: usize, task: Task) -> Option<Self::Slot>;
+    /// Gives back `slot`, in a section, with release ordering.
+    fn give_back(&self, slot: Self::Slot);
+    /// Begins a section, and gives back `slot`.
+    fn begin_and_give_back(&self, slot: Self::Slot);
+    /// Ends the section.
+    fn end(&self);
+    /// Waits until every section that has begun has ended. May sleep.
+    fn grace_period(&self);
+    /// Whether there is a slot with `door`. Acquires what was released when it was given back.
+    fn has(&self, door: usize) -> bool;
+}
+
+/// How somebody is inside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Entered<S> {
+    /// A slot says so.
+    Slot(S),
+    /// The door's word counts it.
+    Counted,
+}
 
 /// The answer to one who asks for the end of a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +127,8 @@ pub(crate) enum Claim {
     Ended,
     /// The caller is the task that is registering or unregistering the object.
     WouldWaitForItself,
+    /// Another task is doing it: [`Protocol::wait_for_end`] waits for that.
+    Busy,
 }
 
 /// Why an object cannot be registered, or not any more.
@@ -100,6 +151,11 @@ impl Task {
         // A `task_struct` is aligned to a cache line, so nothing is lost here.
         Self(address & !STATE)
     }
+
+    /// The address it was made from.
+    pub(crate) fn address(self) -> usize {
+        self.0
+    }
 }
 
 /// The protocol of one object.
@@ -109,8 +165,10 @@ impl Task {
 /// - The state bits of `registration` follow the picture in the module's documentation.
 /// - While they say `Registering`, `Cancelled` or `Unregistering`, the other bits are the task that
 ///   is doing it, else zero.
-/// - `door` is `INSIDE` times the number of those who are inside or about to learn that it is
-///   closed, plus `CLOSED` if it is.
+/// - `door` is `CLOSED` if it is, plus `USED` if anybody has entered, plus `COUNTED` times those who
+///   are inside without a slot.
+/// - Whoever has a slot with the address of this is inside, or in a section in which it learns that
+///   the door is closed.
 pub(crate) struct Protocol<W: Word> {
     registration: W,
     door: W,
@@ -128,9 +186,13 @@ impl<W: Word> Protocol<W> {
 
     /// Claims the right to register the object, which is given once.
     pub(crate) fn begin_registration(&self, task: Task) -> Result<(), Lost> {
-        self.registration
+        if !self
+            .registration
             .compare_exchange(UNREGISTERED, REGISTERING | task.0)
-            .map_err(|_| Lost::NotUnregistered)
+        {
+            return Err(Lost::NotUnregistered);
+        }
+        Ok(())
     }
 
     /// Ends the registration phase of the task that began it: the object is registered, unless
@@ -139,7 +201,6 @@ impl<W: Word> Protocol<W> {
         if self
             .registration
             .compare_exchange(REGISTERING | task.0, REGISTERED)
-            .is_ok()
         {
             return Ok(());
         }
@@ -156,31 +217,48 @@ impl<W: Word> Protocol<W> {
         self.registration.store_release(UNREGISTERING | task.0);
     }
 
-    /// Asks for the end of the registration.
+    /// Asks for the end of the registration, and does not wait.
     ///
-    /// Waits while another task registers or unregisters the object, unless `task` is that task.
-    pub(crate) fn unregister(&self, task: Task, waiters: &impl Waiters) -> Claim {
-        let mut seen = self.registration.load_acquire();
+    /// If the object is being registered by another task, that task learns of it.
+    pub(crate) fn begin_unregistration(&self, task: Task) -> Claim {
         loop {
+            // With acquire, as this may be the end; what a failed exchange finds orders nothing.
+            let seen = self.registration.load_acquire();
             let owner = seen & !STATE;
             let (next, claim) = match seen & STATE {
                 ENDED => return Claim::Ended,
                 UNREGISTERED => (ENDED, Claim::Ended),
                 REGISTERED => (UNREGISTERING | task.0, Claim::Owner),
                 _ if owner == task.0 => return Claim::WouldWaitForItself,
-                REGISTERING => (CANCELLED | owner, Claim::Ended),
+                REGISTERING => (CANCELLED | owner, Claim::Busy),
                 // `Cancelled` and `Unregistering` by another task.
-                _ => break,
+                _ => return Claim::Busy,
             };
-            match self.registration.compare_exchange(seen, next) {
-                Ok(()) if next == CANCELLED | owner => break,
-                Ok(()) => return claim,
-                Err(found) => seen = found,
+            if self.registration.compare_exchange(seen, next) {
+                return claim;
             }
         }
+    }
 
-        waiters.wait_until(|| self.registration.load_acquire() == ENDED);
-        Claim::Ended
+    /// Waits for the end of a registration that somebody else is ending, or until `give_up` holds;
+    /// whether it has ended.
+    pub(crate) fn wait_for_end(&self, waiters: &impl Waiters, give_up: impl Fn() -> bool) -> bool {
+        let ended = || self.registration.load_acquire() == ENDED;
+        waiters.wait_until(|| ended() || give_up());
+        ended()
+    }
+
+    /// The task that is registering or unregistering the object.
+    pub(crate) fn owner(&self) -> Option<Task> {
+        match self.registration.load_acquire() & !STATE {
+            0 => None,
+            task => Some(Task(task)),
+        }
+    }
+
+    /// Whether `task`, which is the caller, owns the teardown.
+    pub(crate) fn is_owner(&self, task: Task) -> bool {
+        self.registration.load_acquire() == UNREGISTERING | task.0
     }
 
     /// Says that the teardown is over. Called once, by its owner.
@@ -195,14 +273,19 @@ impl<W: Word> Protocol<W> {
     ///
     /// All that this task did before is visible to those who enter.
     pub(crate) fn open(&self) {
-        // INVARIANT: The bit was set, by `new`; nobody else changes it before `close`.
-        self.door.fetch_sub_release(CLOSED);
+        // INVARIANT: Nobody has entered a door that was closed from the beginning.
+        self.door.store_release(0);
     }
 
     /// Closes the door. Called once, after [`Protocol::open`], by the owner of the teardown.
-    pub(crate) fn close(&self) {
+    ///
+    /// If this returns true there must be a grace period before [`Protocol::drain`].
+    #[must_use]
+    pub(crate) fn close(&self) -> bool {
         // INVARIANT: The bit was clear since `open`.
-        self.door.fetch_add(CLOSED);
+        //
+        // One word and one order of its changes: whoever entered first is seen here.
+        self.door.fetch_add(CLOSED) & USED != 0
     }
 
     /// Whether the door is open.
@@ -210,27 +293,96 @@ impl<W: Word> Protocol<W> {
         self.door.load_acquire() & CLOSED == 0
     }
 
-    /// Enters. On `true` the caller is inside until [`Protocol::leave`].
-    pub(crate) fn enter(&self, waiters: &impl Waiters) -> bool {
-        // INVARIANT: Counted before it is known whether the door is open: either this sees
-        // `CLOSED`, or `drain` sees this.
-        if self.door.fetch_add_acquire(INSIDE) & CLOSED == 0 {
-            return true;
-        }
-        self.leave(waiters);
-        false
+    fn address(&self) -> usize {
+        core::ptr::from_ref(self) as usize
     }
 
-    /// Leaves, after an [`Protocol::enter`] that returned `true`.
-    pub(crate) fn leave(&self, waiters: &impl Waiters) {
+    /// Enters, if the door is open. The caller is inside until [`Protocol::leave`].
+    #[inline]
+    pub(crate) fn enter<S: Slots>(
+        &self,
+        task: Task,
+        slots: &S,
+        waiters: &impl Waiters,
+    ) -> Option<Entered<S::Slot>> {
+        loop {
+            let slot = slots.begin_and_claim(self.address(), task);
+            if let Some(slot) = slot {
+                // After the claim, in the same section: see the module's documentation.
+                if self.door.load_acquire() & (CLOSED | USED) == USED {
+                    slots.end();
+                    return Some(Entered::Slot(slot));
+                }
+                slots.give_back(slot);
+            }
+            slots.end();
+
+            let seen = self.door.load_acquire();
+            if seen & CLOSED != 0 {
+                if slot.is_some() {
+                    // `drain` may have found the slot.
+                    waiters.wake_all();
+                }
+                return None;
+            }
+            // INVARIANT: Said before anybody has entered. Counted, if there is no slot, while the
+            // door is open.
+            let next = (seen | USED) + if slot.is_some() { 0 } else { COUNTED };
+            if self.door.compare_exchange(seen, next) && slot.is_none() {
+                return Some(Entered::Counted);
+            }
+        }
+    }
+
+    /// Whether the door is open, for a caller that is in an RCU read-side critical section, or in a
+    /// section: if so, the end of the registration waits for the end of that.
+    #[inline]
+    pub(crate) fn is_open_in_section(&self) -> bool {
+        loop {
+            let seen = self.door.load_acquire();
+            match seen & (CLOSED | USED) {
+                USED => return true,
+                // Said before anybody relies on it, so that `close` asks for a grace period.
+                0 => {
+                    self.door.compare_exchange(seen, seen | USED);
+                }
+                _ => return false,
+            }
+        }
+    }
+
+    /// Leaves, after an [`Protocol::enter`] that returned `entered`.
+    #[inline]
+    pub(crate) fn leave<S: Slots>(
+        &self,
+        entered: Entered<S::Slot>,
+        slots: &S,
+        waiters: &impl Waiters,
+    ) {
         // Release, so that all that was done inside happened before the end of `drain`.
-        if self.door.fetch_sub_release(INSIDE) == INSIDE + CLOSED {
+        let closed = match entered {
+            Entered::Slot(slot) => {
+                slots.begin_and_give_back(slot);
+                // After that, in the same section: see the module's documentation.
+                let closed = !self.is_open();
+                slots.end();
+                closed
+            }
+            Entered::Counted => self.door.fetch_sub_release(COUNTED) & CLOSED != 0,
+        };
+        if closed {
             waiters.wake_all();
         }
     }
 
-    /// Waits until nobody is inside. The door must be closed.
-    pub(crate) fn drain(&self, waiters: &impl Waiters) {
-        waiters.wait_until(|| self.door.load_acquire() == CLOSED);
+    /// Waits until nobody is inside. The door must have been closed, and then, if
+    /// [`Protocol::close`] asked for it, a grace period have passed.
+    pub(crate) fn drain(&self, slots: &impl Slots, waiters: &impl Waiters) {
+        // Not used: nobody has ever been inside, and nobody will be.
+        if self.door.load_acquire() & USED == 0 {
+            return;
+        }
+        waiters
+            .wait_until(|| self.door.load_acquire() == CLOSED | USED && !slots.has(self.address()));
     }
 }

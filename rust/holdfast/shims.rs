@@ -5,10 +5,16 @@
 use kernel::{
     bindings,
     ffi::{
-        c_int,
+        c_uint,
         c_void, //
     }, //
 };
+
+/// A slot of `rust/helpers/door.c`.
+#[repr(C)]
+pub(crate) struct Slot {
+    _opaque: [u8; 0],
+}
 
 // The C structures are only pointed to, and some hold types that C allows and Rust does not.
 #[allow(improper_ctypes)]
@@ -20,15 +26,31 @@ extern "C" {
     ) -> *mut bindings::cdev;
     pub(crate) fn holdfast_inode_to_device(inode: *mut bindings::inode) -> *mut bindings::device;
 
-    pub(crate) fn holdfast_devm_add_action(
+    pub(crate) fn holdfast_devres_binding(dev: *mut bindings::device) -> *mut c_void;
+    pub(crate) fn holdfast_devres_add(
         dev: *mut bindings::device,
-        action: unsafe extern "C" fn(*mut c_void),
-        data: *mut c_void,
-    ) -> c_int;
+        release: unsafe extern "C" fn(*mut c_void),
+        binding: *mut c_void,
+    ) -> *mut c_void;
+    pub(crate) fn holdfast_devres_remove(dev: *mut bindings::device, devres: *mut c_void) -> bool;
     #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
-    pub(crate) fn holdfast_device_references(dev: *mut bindings::device) -> kernel::ffi::c_uint;
+    pub(crate) fn holdfast_device_references(dev: *mut bindings::device) -> c_uint;
+
+    pub(crate) fn holdfast_slot_claim(door: usize, task: usize) -> *mut Slot;
+    pub(crate) fn holdfast_slot_give_back(slot: *mut Slot);
+    pub(crate) fn holdfast_slot_begin_and_give_back(slot: *mut Slot);
+    pub(crate) fn holdfast_section_end();
+    pub(crate) fn holdfast_grace_period();
+    pub(crate) fn holdfast_slots_have(door: usize) -> bool;
+    pub(crate) fn holdfast_slots_next(task: usize, position: *mut c_uint) -> usize;
 
     pub(crate) fn holdfast_module_get(module: *mut bindings::module);
     pub(crate) fn holdfast_module_put(module: *mut bindings::module);
     pub(crate) fn holdfast_wait_for_running_text();
+
+    pub(crate) fn holdfast_work_init(
+        work: *mut bindings::work_struct,
+        run: unsafe extern "C" fn(*mut bindings::work_struct),
+    );
+    pub(crate) fn holdfast_work_queue(work: *mut bindings::work_struct) -> bool;
 }

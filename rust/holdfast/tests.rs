@@ -5,6 +5,11 @@
 //! Each test says which promise it guards. The parents are faux devices: dropping one unbinds it,
 //! which runs its devres.
 
+#[path = "tests/managed.rs"]
+mod managed;
+#[path = "tests/tree.rs"]
+mod tree;
+
 use crate::{
     class::Class,
     object::{
@@ -14,7 +19,8 @@ use crate::{
         Outcome,
         Registration,
         Unregistered, //
-    }, //
+    },
+    platform::GRACE_PERIODS, //
 };
 
 use kernel::{
@@ -146,6 +152,7 @@ impl Drop for SubjectBound<'_> {
 
 impl object::Operations for Subject {
     type Parent = faux::Device<Bound>;
+    type Structure = object::ClassDevice;
     type Data = Data;
     type Bound<'bound> = SubjectBound<'bound>;
     type Argument = Arc<Script>;
@@ -193,6 +200,80 @@ fn register(parent: &faux::Registration, script: &Arc<Script>) -> Result<Registr
 /// Runs `task` on another CPU, if there is one that is idle.
 fn spawn(task: impl FnOnce() + Send + 'static) -> Result {
     Ok(workqueue::system_unbound().try_spawn(GFP_KERNEL, task)?)
+}
+
+/// How many rounds the races run: thousands where code runs natively, fewer under KASAN, which
+/// is emulated where there is no KVM.
+const ROUNDS: usize = if cfg!(CONFIG_KASAN) { 100 } else { 2000 };
+
+/// Pauses of every order of magnitude up to that of an unbind, none twice.
+fn pause(round: usize) -> usize {
+    (1 << (round % 16)) + round / 16
+}
+
+/// Shared by the two tasks of a race.
+#[pin_data]
+struct Other {
+    outcome: Atomic<usize>,
+    errors: Atomic<usize>,
+    rounds: Atomic<usize>,
+    arrived: Atomic<usize>,
+    #[pin]
+    ready: Completion,
+    #[pin]
+    done: Completion,
+}
+
+const NONE: usize = 0;
+const DONE: usize = 1;
+const ALREADY_DONE: usize = 2;
+const FAILED: usize = 3;
+
+impl Other {
+    fn new() -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                outcome: Atomic::new(NONE),
+                errors: Atomic::new(0),
+                rounds: Atomic::new(0),
+                arrived: Atomic::new(0),
+                ready <- Completion::new(),
+                done <- Completion::new(),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Returns in both tasks at the same instant, if there are two CPUs for them, and `pause`
+    /// turns of a loop later in one of them.
+    ///
+    /// Who comes first sees the other with a delay that depends on the machine; pauses of
+    /// many lengths make up for it.
+    fn meet(&self, pause: usize) {
+        self.arrived.fetch_add(1, Full);
+        let mut spins: usize = 0;
+        while self.arrived.load(Acquire) < 2 {
+            spins += 1;
+            if spins & 0x3ff == 0 {
+                // SAFETY: The tests run in tasks that may sleep.
+                unsafe { kernel::bindings::schedule() };
+            }
+            core::hint::spin_loop();
+        }
+        for _ in 0..pause {
+            core::hint::spin_loop();
+        }
+    }
+
+    fn unregister(&self, object: &Object<Subject>) {
+        let outcome = match object.unregister() {
+            Ok(Outcome::Done) => DONE,
+            Ok(Outcome::AlreadyDone) => ALREADY_DONE,
+            Err(_) => FAILED,
+        };
+        self.outcome.store(outcome, Release);
+        self.done.complete_all();
+    }
 }
 
 #[kunit_tests(holdfast_object)]
@@ -272,10 +353,6 @@ mod registration_tests {
     use super::*;
 
     // The races keep an object around, so that their class is not registered anew in every round.
-
-    /// How many rounds the races run: thousands where code runs natively, fewer under KASAN, which
-    /// is emulated where there is no KVM.
-    const ROUNDS: usize = if cfg!(CONFIG_KASAN) { 100 } else { 2000 };
 
     /// The door is closed before, open during, and closed after the registration.
     #[test]
@@ -422,76 +499,6 @@ mod registration_tests {
             assert_eq!(script.alive(), 0);
         }
         Ok(())
-    }
-
-    /// Pauses of every order of magnitude up to that of an unbind, none twice.
-    fn pause(round: usize) -> usize {
-        (1 << (round % 16)) + round / 16
-    }
-
-    /// Shared by the two tasks of a race.
-    #[pin_data]
-    struct Other {
-        outcome: Atomic<usize>,
-        errors: Atomic<usize>,
-        rounds: Atomic<usize>,
-        arrived: Atomic<usize>,
-        #[pin]
-        ready: Completion,
-        #[pin]
-        done: Completion,
-    }
-
-    const NONE: usize = 0;
-    const DONE: usize = 1;
-    const ALREADY_DONE: usize = 2;
-    const FAILED: usize = 3;
-
-    impl Other {
-        fn new() -> Result<Arc<Self>> {
-            Arc::pin_init(
-                pin_init!(Self {
-                    outcome: Atomic::new(NONE),
-                    errors: Atomic::new(0),
-                    rounds: Atomic::new(0),
-                    arrived: Atomic::new(0),
-                    ready <- Completion::new(),
-                    done <- Completion::new(),
-                }),
-                GFP_KERNEL,
-            )
-        }
-
-        /// Returns in both tasks at the same instant, if there are two CPUs for them, and `pause`
-        /// turns of a loop later in one of them.
-        ///
-        /// Who comes first sees the other with a delay that depends on the machine; pauses of
-        /// many lengths make up for it.
-        fn meet(&self, pause: usize) {
-            self.arrived.fetch_add(1, Full);
-            let mut spins: usize = 0;
-            while self.arrived.load(Acquire) < 2 {
-                spins += 1;
-                if spins & 0x3ff == 0 {
-                    // SAFETY: The tests run in tasks that may sleep.
-                    unsafe { kernel::bindings::schedule() };
-                }
-                core::hint::spin_loop();
-            }
-            for _ in 0..pause {
-                core::hint::spin_loop();
-            }
-        }
-
-        fn unregister(&self, object: &Object<Subject>) {
-            let outcome = match object.unregister() {
-                Ok(Outcome::Done) => DONE,
-                Ok(Outcome::AlreadyDone) => ALREADY_DONE,
-                Err(_) => FAILED,
-            };
-            self.outcome.store(outcome, Release);
-            self.done.complete_all();
-        }
     }
 
     /// The loser of two who unregister returns when the winner is done, and not before.

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Managed resources: values that end with the binding of a device, or earlier.
+//!
+//! A [`Managed`] value is dropped when its owner drops or releases it, or when the device is unbound,
+//! whichever comes first, and exactly once. Everybody else has a [`Handle`], whose door answers
+//! [`ENODEV`] from then on.
+//!
+//! A managed value is registered below the device just as an object is, by the same code, so it has
+//! the same properties: whoever is inside may sleep; one grace period serves all that ends with a
+//! binding; and everything below a device ends in the reverse order in which it was made, objects
+//! and managed values alike, before any resource of devres that was acquired before the last of
+//! them.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! let clock = Managed::new(pdev.as_ref(), Clock::enable(pdev))?;
+//! let handle = clock.handle();
+//! assert!(handle.access(|clock| clock.rate()).is_ok());
+//! clock.release()?;
+//! assert!(handle.access(|clock| clock.rate()) == Err(ENODEV));
+//! ```
+
+use crate::{
+    binding::Binding,
+    object::device_pointer,
+    revocable::{
+        Above,
+        Functions,
+        Outcome,
+        Revocable, //
+    }, //
+};
+
+use core::{
+    cell::UnsafeCell,
+    convert::Infallible,
+    mem::{
+        ManuallyDrop,
+        MaybeUninit, //
+    },
+    ops::Deref,
+    ptr::NonNull, //
+};
+
+use kernel::{
+    bindings,
+    device::{
+        Bound,
+        Device, //
+    },
+    prelude::*,
+    sync::{
+        rcu,
+        Arc, //
+    }, //
+};
+
+/// A value and its registration.
+///
+/// # Invariants
+///
+/// - It is in an `Arc`, and `revocable` is the first field.
+/// - `value` is initialised while the door is open, and until the owner of the teardown drops it.
+/// - `device` is the one that it was registered below.
+#[pin_data]
+#[repr(C)]
+struct Inner<T: Send + Sync + 'static> {
+    #[pin]
+    revocable: Revocable,
+    // Used for comparison only.
+    device: *mut bindings::device,
+    value: UnsafeCell<MaybeUninit<T>>,
+}
+
+// SAFETY: `T` is `Send` and `Sync`, and `value` is synchronised as the type invariants say.
+unsafe impl<T: Send + Sync> Send for Inner<T> {}
+// SAFETY: As above.
+unsafe impl<T: Send + Sync> Sync for Inner<T> {}
+
+impl<T: Send + Sync> Inner<T> {
+    const FUNCTIONS: Functions = Functions {
+        hold: Self::hold,
+        put: Self::put,
+        driver: Self::driver,
+        wake: Self::nothing,
+        unlink: Self::nothing,
+        drop_bound: Self::drop_value,
+        conclude: Self::nothing,
+    };
+
+    /// # Safety
+    ///
+    /// `revocable` must be the one of a `Self`, to which the caller has a reference.
+    unsafe fn hold(revocable: NonNull<Revocable>) {
+        // SAFETY: By the safety requirements and the type invariants, this is an `Arc`, whose
+        // reference is left to the caller.
+        let reference =
+            ManuallyDrop::new(unsafe { Arc::<Self>::from_raw(revocable.as_ptr().cast()) });
+        core::mem::forget(Arc::clone(&reference));
+    }
+
+    /// # Safety
+    ///
+    /// As [`Inner::hold`]; the caller gives up a reference.
+    unsafe fn put(revocable: NonNull<Revocable>) {
+        // SAFETY: By the safety requirements and the type invariants.
+        drop(unsafe { Arc::<Self>::from_raw(revocable.as_ptr().cast()) });
+    }
+
+    /// # Safety
+    ///
+    /// None; it has the type of a field of [`Functions`].
+    unsafe fn driver(_revocable: &Revocable) -> *const c_void {
+        core::ptr::from_ref(const { &Self::FUNCTIONS }).cast()
+    }
+
+    /// # Safety
+    ///
+    /// None; it has the type of a field of [`Functions`].
+    unsafe fn nothing(_revocable: &Revocable) {}
+
+    /// # Safety
+    ///
+    /// As [`Functions::drop_bound`] says.
+    unsafe fn drop_value(revocable: &Revocable) {
+        // SAFETY: By the safety requirements, this is the `Revocable` of a `Self`, whose value is
+        // initialised and not used any more.
+        unsafe {
+            let this: &Self = &*core::ptr::from_ref(revocable).cast();
+            (*this.value.get()).assume_init_drop();
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The value must not be dropped for as long as the result exists.
+    unsafe fn value(&self) -> &T {
+        // SAFETY: By the safety requirements and the type invariants.
+        unsafe { (*self.value.get()).assume_init_ref() }
+    }
+}
+
+/// A value that ends with the binding of a device, and its owner.
+///
+/// It is released when this is dropped, at the latest. If this is forgotten, it is released when the
+/// device is unbound. It dereferences to its [`Handle`].
+///
+/// # Invariants
+///
+/// Only the owner and the end of the binding end the registration.
+#[must_use = "the value is released when this is dropped"]
+pub struct Managed<T: Send + Sync + 'static>(Handle<T>);
+
+impl<T: Send + Sync + 'static> Managed<T> {
+    /// Makes a value that ends with the binding of `device`.
+    ///
+    /// May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`]; [`ENODEV`] if the device is being unbound; what the initialisation of the value
+    /// returns.
+    pub fn new<E>(device: &Device<Bound>, value: impl Init<T, E>) -> Result<Self>
+    where
+        Error: From<E>,
+    {
+        let binding = Binding::of(device)?;
+        let inner = Arc::pin_init::<Infallible>(
+            pin_init!(Inner::<T> {
+                revocable <- Revocable::new(&Inner::<T>::FUNCTIONS),
+                device: device_pointer(device),
+                value: UnsafeCell::new(MaybeUninit::uninit()),
+            }),
+            GFP_KERNEL,
+        )?;
+        inner
+            .revocable
+            .begin_registration(Above::Binding(binding))?;
+
+        let slot = inner.value.get();
+        // SAFETY: Only the one who registers uses the value before the door is open. On an error it
+        // stays uninitialised, and the door closed.
+        if let Err(error) = unsafe { pin_init::raw_try_init(slot.cast::<T>(), value) } {
+            inner.revocable.fail_registration(false);
+            return Err(error.into());
+        }
+
+        inner.revocable.open();
+        inner.revocable.finish_registration()?;
+        // INVARIANT: Handles cannot end it.
+        Ok(Self(Handle { inner }))
+    }
+
+    /// Releases the value now, if that has not happened.
+    ///
+    /// May sleep; waits until nobody is inside. If the device is being unbound at the same time, one
+    /// of the two does it, and this returns when it is done.
+    ///
+    /// # Errors
+    ///
+    /// [`EDEADLK`] if the caller would wait for itself: it is inside, or is releasing it. The value
+    /// is released when that is over.
+    pub fn release(self) -> Result<Outcome> {
+        let outcome = self.0.inner.revocable.unregister();
+        if outcome.is_ok() {
+            // The drop would do it again, and find it done.
+            let this = ManuallyDrop::new(self);
+            // SAFETY: `this` is neither used again nor dropped.
+            drop(unsafe { core::ptr::read(&this.0) });
+        }
+        outcome
+    }
+
+    /// The value, without entering the door, for whoever can show that the device is bound.
+    ///
+    /// May be called in any context.
+    ///
+    /// # Errors
+    ///
+    /// [`ENODEV`] if `device` is another one, or if this is of an earlier binding.
+    #[inline]
+    pub fn get<'a>(&'a self, device: &'a Device<Bound>) -> Result<&'a T> {
+        let inner = &*self.0.inner;
+        if inner.device != device_pointer(device) || !inner.revocable.is_open() {
+            return Err(ENODEV);
+        }
+        // SAFETY: By the type invariants, only the owner, which is borrowed, and the end of the
+        // binding end it. That has not begun when the door is open, and nothing is dropped before
+        // everybody has left who was shown that the device is bound.
+        Ok(unsafe { inner.value() })
+    }
+
+    /// A handle, which outlives the value.
+    pub fn handle(&self) -> Handle<T> {
+        self.0.clone()
+    }
+}
+
+impl<T: Send + Sync + 'static> Deref for Managed<T> {
+    type Target = Handle<T>;
+
+    fn deref(&self) -> &Handle<T> {
+        &self.0
+    }
+}
+
+impl<T: Send + Sync + 'static> Drop for Managed<T> {
+    fn drop(&mut self) {
+        // A value that is dropped by the task that is releasing it is released when that goes on.
+        let _ = self.0.inner.revocable.unregister();
+    }
+}
+
+/// A reference to a managed value, which outlives it.
+pub struct Handle<T: Send + Sync + 'static> {
+    inner: Arc<Inner<T>>,
+}
+
+impl<T: Send + Sync + 'static> Clone for Handle<T> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> Handle<T> {
+    /// Enters the door and calls `inside` with the value.
+    ///
+    /// May be called in process context; `inside` may sleep. The value is not released before it has
+    /// returned.
+    ///
+    /// # Errors
+    ///
+    /// [`ENODEV`] if the value was released.
+    pub fn access<R>(&self, inside: impl FnOnce(&T) -> R) -> Result<R> {
+        let _inside = self.inner.revocable.enter().ok_or(ENODEV)?;
+        // SAFETY: Inside until the end of this function.
+        Ok(inside(unsafe { self.inner.value() }))
+    }
+
+    /// As [`Handle::access`], for any context: `inside` must not sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENODEV`] if the value was released.
+    pub fn access_atomic<R>(&self, inside: impl FnOnce(&T) -> R) -> Result<R> {
+        let guard = rcu::read_lock();
+        if !self.inner.revocable.is_open_atomic(&guard) {
+            return Err(ENODEV);
+        }
+        // SAFETY: The value is not released while `guard` exists.
+        Ok(inside(unsafe { self.inner.value() }))
+    }
+
+    /// Whether the value has not been released, and nobody has begun to.
+    pub fn is_registered(&self) -> bool {
+        self.inner.revocable.is_open()
+    }
+}

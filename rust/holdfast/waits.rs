@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Who waits for whose end.
+//!
+//! Whoever asks for an end that another task has claimed waits for it, and what a task drops while it
+//! ends something may ask for other ends. So tasks could wait for each other in a circle: two objects
+//! whose bound data own each other's registration, ended at once by two tasks; or an object that is
+//! ended while its parent is, and whose bound data own the registration of a sibling.
+//!
+//! An operation inside of an object may ask for the end of its sibling, while the task that ends
+//! their parent has claimed both.
+//!
+//! All tasks that end something or wait for an end are on one list, with what they end and what they
+//! wait for, and the slots of the door say who is inside of what. Whoever begins to wait looks for a
+//! circle there. One is always broken by a task that asked for an end with `unregister`: it gets
+//! `EDEADLK`, and what it asked for ends when the others go on. Those who end a tree do not give up:
+//! they wait only for what is below them and for those inside.
+//!
+//! Not seen are those who are inside without a slot, where many tasks of one CPU are inside of
+//! something.
+
+use crate::{
+    platform::{
+        current_task,
+        PerCpuSlots, //
+    },
+    protocol::{
+        Task,
+        Waiters, //
+    },
+    revocable::{
+        Reference,
+        Revocable, //
+    }, //
+};
+
+use core::{
+    cell::UnsafeCell,
+    ptr::NonNull, //
+};
+
+use kernel::{
+    prelude::*,
+    sync::global_lock, //
+};
+
+/// What a task does, on its stack.
+///
+/// # Invariants
+///
+/// It is in [`RECORDS`] for as long as it exists, and does not move. `task` holds references to
+/// `ends` and `waits_for` meanwhile, and owns the teardown of `ends`.
+struct Record {
+    task: Task,
+    ends: Option<NonNull<Revocable>>,
+    waits_for: Option<NonNull<Revocable>>,
+    next: Option<NonNull<Record>>,
+}
+
+/// The list of all records.
+struct Records(Option<NonNull<Record>>);
+
+// SAFETY: Records are read and written under the lock of the list, by any task.
+unsafe impl Send for Records {}
+
+global_lock! {
+    // SAFETY: `initialise` is called when the library is loaded, before anything else of it runs.
+    unsafe(uninit) static RECORDS: SpinLock<Records> = Records(None);
+}
+
+/// Makes this module ready for use.
+///
+/// # Safety
+///
+/// Must be called exactly once, before anything else in this module.
+pub(crate) unsafe fn initialise() {
+    // SAFETY: By the safety requirements.
+    unsafe { RECORDS.init() };
+}
+
+impl Records {
+    fn iter(&self) -> impl Iterator<Item = &Record> + '_ {
+        let mut next = self.0;
+        core::iter::from_fn(move || {
+            // SAFETY: By the type invariants of `Record`, those in the list exist while the lock is
+            // held, which a reference to the list shows.
+            let record = unsafe { next?.as_ref() };
+            next = record.next;
+            Some(record)
+        })
+    }
+
+    /// What `task` waits for.
+    fn waited_for_by(&self, task: Task) -> Option<&Revocable> {
+        self.iter()
+            .filter(|record| record.task == task)
+            .find_map(|record| record.waits_for)
+            // SAFETY: By the type invariants of `Record`.
+            .map(|waits_for| unsafe { waits_for.as_ref() })
+    }
+
+    /// Whether the current task waits for itself, through any number of others.
+    ///
+    /// Whoever ends something also waits for those inside its door.
+    fn in_circle(&self) -> bool {
+        let task = current_task();
+        let mut next = self.waited_for_by(task);
+        // A circle that the current task is not part of would be followed for ever; one that it is
+        // part of is not longer than the list.
+        for _ in self.iter() {
+            match next.and_then(|revocable| revocable.protocol.owner()) {
+                Some(owner) if owner == task => return true,
+                Some(owner)
+                    if doors_of_current_task().any(|d| d.protocol.owner() == Some(owner)) =>
+                {
+                    return true
+                }
+                Some(owner) => next = self.waited_for_by(owner),
+                None => return false,
+            }
+        }
+        false
+    }
+}
+
+/// What the current task is inside of.
+fn doors_of_current_task() -> impl Iterator<Item = &'static Revocable> {
+    PerCpuSlots
+        .doors_of_current_task()
+        // SAFETY: A door is a `Protocol`, and each is the first field of a `Revocable`, to which
+        // whoever is inside has a reference. The callers use it before the current task leaves.
+        .map(|door| unsafe { &*(door as *const Revocable) })
+}
+
+/// `revocable` and what it is below.
+///
+/// # Safety
+///
+/// The current task must be inside its door, or own its teardown, for as long as the result exists.
+unsafe fn and_above(revocable: &Revocable) -> impl Iterator<Item = &Revocable> {
+    core::iter::successors(Some(revocable), |below| {
+        // SAFETY: By the safety requirements, `revocable` has not reached its end, so what it is
+        // below has not.
+        unsafe { below.above() }
+    })
+}
+
+/// Calls `during` while the list says that the current task does this.
+fn with_record<R>(
+    ends: Option<&Revocable>,
+    waits_for: Option<&Revocable>,
+    during: impl FnOnce() -> R,
+) -> R {
+    let mut records = RECORDS.lock();
+    let this = UnsafeCell::new(Record {
+        task: current_task(),
+        ends: ends.map(NonNull::from),
+        waits_for: waits_for.map(NonNull::from),
+        next: records.0,
+    });
+    // INVARIANT: It stays where it is, and is taken out of the list below.
+    records.0 = NonNull::new(this.get());
+    drop(records);
+
+    let result = during();
+
+    let mut records = RECORDS.lock();
+    let mut place: *mut Option<NonNull<Record>> = &mut records.0;
+    // SAFETY: By the type invariants, all in the list exist while the lock is held, and this is one
+    // of them.
+    unsafe {
+        while let Some(record) = *place {
+            if record.as_ptr() == this.get() {
+                *place = (*this.get()).next;
+                break;
+            }
+            place = &raw mut (*record.as_ptr()).next;
+        }
+    }
+    result
+}
+
+/// Calls `during`, in which the current task ends `root`, whose teardown it owns.
+pub(crate) fn while_ending(root: &Revocable, during: impl FnOnce()) {
+    with_record(Some(root), None, during);
+}
+
+/// Whether the current task would wait for itself if it ended `revocable`: because it ends something
+/// below it, or is inside of that.
+pub(crate) fn would_wait_for_itself(revocable: &Revocable) -> bool {
+    let task = current_task();
+    let is_it = |other: &Revocable| core::ptr::eq(other, revocable);
+
+    // SAFETY: The current task is inside of those.
+    doors_of_current_task().any(|inside| unsafe { and_above(inside) }.any(is_it))
+        || RECORDS
+            .lock()
+            .iter()
+            .filter(|record| record.task == task)
+            .filter_map(|record| record.ends)
+            // SAFETY: By the type invariants of `Record`, the current task owns their teardown.
+            .any(|ends| unsafe { and_above(ends.as_ref()) }.any(is_it))
+}
+
+/// Waits for the end of `revocable`, which another task owns the teardown of; false if that task
+/// waits for the current one.
+pub(crate) fn try_wait_for_end(revocable: &Revocable) -> bool {
+    with_record(None, Some(revocable), || {
+        revocable
+            .protocol
+            .wait_for_end(&revocable.waiters, || RECORDS.lock().in_circle())
+    })
+}
+
+/// Waits for the end of `revocable`, which is below what the current task is ending.
+pub(crate) fn wait_for_end(revocable: &Revocable) {
+    with_record(None, Some(revocable), || {
+        reconsider();
+        revocable
+            .protocol
+            .wait_for_end(&revocable.waiters, || false);
+    });
+}
+
+/// Makes those who wait look again whether they wait in a circle. To be called by who may have
+/// closed one, and does not give up: it ends something, and is about to wait.
+pub(crate) fn reconsider() {
+    let mut skip = 0;
+    loop {
+        let records = RECORDS.lock();
+        let Some(waits_for) = records
+            .iter()
+            .filter_map(|record| record.waits_for)
+            .nth(skip)
+            // SAFETY: By the type invariants of `Record`.
+            .map(|waits_for| Reference::new(unsafe { waits_for.as_ref() }))
+        else {
+            return;
+        };
+        drop(records);
+        waits_for.waiters.wake_all();
+        skip += 1;
+    }
+}

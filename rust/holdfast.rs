@@ -34,6 +34,8 @@ pub mod chardev;
 pub mod class;
 #[path = "holdfast/managed.rs"]
 pub mod managed;
+#[path = "holdfast/memory.rs"]
+mod memory;
 #[path = "holdfast/object.rs"]
 pub mod object;
 #[cfg(CONFIG_PCI)]
@@ -57,6 +59,7 @@ mod tests;
 /// The library as a module.
 struct Holdfast {
     _chardevs: chardev::NumberSpace,
+    _modules: memory::Watch,
 }
 
 impl kernel::Module for Holdfast {
@@ -72,6 +75,7 @@ impl kernel::Module for Holdfast {
 
         Ok(Self {
             _chardevs: chardev::NumberSpace::new()?,
+            _modules: memory::Watch::new()?,
         })
     }
 }

@@ -60,6 +60,12 @@ bool holdfast_devres_remove(struct device *dev, void *devres)
 			       holdfast_devres_match, devres);
 }
 
+/* Takes a reference to @dev, unless the last one was put. */
+bool holdfast_device_get_unless_released(struct device *dev)
+{
+	return kobject_get_unless_zero(&dev->kobj);
+}
+
 /* For tests: the number of references to @dev. */
 unsigned int holdfast_device_references(struct device *dev)
 {

@@ -10,4 +10,5 @@
 #include "device.c"
 #include "door.c"
 #include "module.c"
+#include "wait.c"
 #include "workqueue.c"

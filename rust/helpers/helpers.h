@@ -21,6 +21,7 @@ void *holdfast_devres_binding(struct device *dev);
 void *holdfast_devres_add(struct device *dev, void (*release)(void *binding),
 			  void *binding);
 bool holdfast_devres_remove(struct device *dev, void *devres);
+bool holdfast_device_get_unless_released(struct device *dev);
 unsigned int holdfast_device_references(struct device *dev);
 
 struct holdfast_slot *holdfast_slot_claim(unsigned long door, unsigned long task);
@@ -33,7 +34,13 @@ unsigned long holdfast_slots_next(unsigned long task, unsigned int *position);
 
 void holdfast_module_get(struct module *module);
 void holdfast_module_put(struct module *module);
+bool holdfast_module_has(const void *address, struct module *module);
+int holdfast_modules_watch(void (*gone)(struct module *module));
+void holdfast_modules_unwatch(void);
 void holdfast_wait_for_running_text(void);
+
+void holdfast_wait_until(void *var, bool (*condition)(void *data), void *data);
+void holdfast_wake_all(void *var);
 
 void holdfast_work_init(struct work_struct *work,
 			void (*run)(struct work_struct *work));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/module.h>
+#include <linux/notifier.h>
 #include <linux/rcupdate.h>
 
 void holdfast_module_get(struct module *module)
@@ -11,6 +12,38 @@ void holdfast_module_get(struct module *module)
 void holdfast_module_put(struct module *module)
 {
 	module_put(module);
+}
+
+/* Whether @address is in @module. */
+bool holdfast_module_has(const void *address, struct module *module)
+{
+	return within_module((unsigned long)address, module);
+}
+
+static void (*holdfast_module_gone)(struct module *module);
+
+static int holdfast_module_notify(struct notifier_block *block,
+				  unsigned long state, void *module)
+{
+	if (state == MODULE_STATE_GOING)
+		holdfast_module_gone(module);
+	return NOTIFY_OK;
+}
+
+static struct notifier_block holdfast_module_notifier = {
+	.notifier_call = holdfast_module_notify,
+};
+
+/* Calls @gone for each module that has run its exit function, until the end. */
+int holdfast_modules_watch(void (*gone)(struct module *module))
+{
+	holdfast_module_gone = gone;
+	return register_module_notifier(&holdfast_module_notifier);
+}
+
+void holdfast_modules_unwatch(void)
+{
+	unregister_module_notifier(&holdfast_module_notifier);
 }
 
 /*

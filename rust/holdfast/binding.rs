@@ -185,8 +185,7 @@ impl Binding {
     }
 }
 
-/// One of those that are registered, anywhere, for which `wanted` holds, and which nobody has begun
-/// to end with its parent.
+/// One of those that are registered, anywhere, for which `wanted` holds.
 pub(crate) fn find(wanted: &dyn Fn(&Revocable) -> bool) -> Option<Reference> {
     let bindings = BINDINGS.lock();
     let mut tree = TREE.lock();

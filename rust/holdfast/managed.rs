@@ -35,7 +35,6 @@ use crate::{
 
 use core::{
     cell::UnsafeCell,
-    convert::Infallible,
     mem::{
         ManuallyDrop,
         MaybeUninit, //
@@ -64,10 +63,8 @@ use kernel::{
 /// - It is in an `Arc`, and `revocable` is the first field.
 /// - `value` is initialised while the door is open, and until the owner of the teardown drops it.
 /// - `device` is the one that it was registered below.
-#[pin_data]
 #[repr(C)]
 struct Inner<T: Send + Sync + 'static> {
-    #[pin]
     revocable: Revocable,
     // Used for comparison only.
     device: *mut bindings::device,
@@ -167,12 +164,12 @@ impl<T: Send + Sync + 'static> Managed<T> {
         Error: From<E>,
     {
         let binding = Binding::of(device)?;
-        let inner = Arc::pin_init::<Infallible>(
-            pin_init!(Inner::<T> {
-                revocable <- Revocable::new(&Inner::<T>::FUNCTIONS),
+        let inner = Arc::new(
+            Inner {
+                revocable: Revocable::new(&Inner::<T>::FUNCTIONS),
                 device: device_pointer(device),
                 value: UnsafeCell::new(MaybeUninit::uninit()),
-            }),
+            },
             GFP_KERNEL,
         )?;
         inner

@@ -28,7 +28,9 @@
 //! # Nothing of a driver is called after that
 //!
 //! Releasing the memory is the library's own, and runs safely at any later time, also after the
-//! driver's module is gone. This is why [`Operations::Data`] must not need to be dropped.
+//! driver's module is gone. [`Operations::Data`], and what the object keeps ([`Object::keep`]), are
+//! dropped with the memory, or when the module goes, whichever is first: nobody is left then who
+//! could look at them.
 
 use crate::{
     binding::Binding,
@@ -39,6 +41,10 @@ use crate::{
         RegisteredClass, //
     },
     hold_library,
+    memory::{
+        self,
+        Memory, //
+    },
     release_library,
     revocable::{
         self,
@@ -73,6 +79,11 @@ use kernel::{
         aref::{
             ARef,
             AlwaysRefCounted, //
+        },
+        atomic::{
+            Acquire,
+            Atomic,
+            Release, //
         },
         rcu,
         Arc,
@@ -119,9 +130,8 @@ pub trait Operations: Sized + Send + Sync + 'static {
 
     /// Data that lives as long as the memory of the object, reachable through any reference to it.
     ///
-    /// It must not need to be dropped, because the memory may outlive the driver's module. What
-    /// needs to be dropped belongs into [`Operations::Bound`].
-    type Data: Send + Sync;
+    /// If it needs to be dropped, the last reference must be put where that may happen.
+    type Data: Send + Sync + 'static;
 
     /// Data that lives from the registration of the object to its end.
     ///
@@ -388,6 +398,13 @@ pub(crate) struct Functions {
     /// must not be used any more.
     drop_bound: unsafe fn(&Header),
 
+    /// Drops the data, if it needs that.
+    ///
+    /// # Safety
+    ///
+    /// The header must be one of an object of this type. Its data must not be used any more.
+    drop_data: Option<unsafe fn(&Header)>,
+
     /// The functions of the character device, if there is one.
     pub(crate) chardev: Option<chardev::Functions>,
 }
@@ -414,7 +431,6 @@ enum Link {
 #[pin_data]
 #[repr(C)]
 pub(crate) struct Header {
-    #[pin]
     pub(crate) revocable: Revocable,
     device: *mut bindings::device,
     functions: &'static Functions,
@@ -422,6 +438,8 @@ pub(crate) struct Header {
     membership: UnsafeCell<Option<Membership>>,
     parent: UnsafeCell<Option<ARef<device::Device>>>,
     link: UnsafeCell<Link>,
+    memory: Memory,
+    keeps_something: Atomic<bool>,
     #[pin]
     deferred: Opaque<bindings::work_struct>,
     #[pin]
@@ -435,7 +453,7 @@ unsafe impl Sync for Header {}
 static REVOCABLE: revocable::Functions = revocable::Functions {
     hold: Header::hold,
     put: Header::put,
-    driver: Header::driver,
+    driver: Header::driver_of,
     wake: Header::wake,
     unlink: Header::unlink,
     drop_bound: Header::drop_bound,
@@ -482,10 +500,9 @@ impl Header {
     /// # Safety
     ///
     /// `revocable` must be the one of an object.
-    unsafe fn driver(revocable: &Revocable) -> *const c_void {
+    unsafe fn driver_of(revocable: &Revocable) -> *const c_void {
         // SAFETY: By the safety requirements.
-        let functions = unsafe { Self::of_revocable(revocable) }.functions;
-        core::ptr::from_ref(functions).cast()
+        unsafe { Self::of_revocable(revocable) }.driver()
     }
 
     /// # Safety
@@ -566,13 +583,15 @@ impl Header {
     ) -> Result<(), Infallible> {
         let class = membership.class().clone();
         let init = pin_init!(Self {
-            revocable <- Revocable::new(&REVOCABLE),
+            revocable: Revocable::new(&REVOCABLE),
             device: slot.wrapping_byte_add(device).cast(),
             functions,
             class,
             membership: UnsafeCell::new(Some(membership)),
             parent: UnsafeCell::new(None),
             link: UnsafeCell::new(Link::None),
+            memory: Memory::default(),
+            keeps_something: Atomic::new(false),
             // SAFETY: The shim initialises it.
             deferred <- unsafe {
                 Opaque::ffi_init(|work| shims::holdfast_work_init(work, Self::run_deferred))
@@ -613,10 +632,13 @@ impl Header {
     unsafe extern "C" fn release(device: *mut bindings::device) {
         // SAFETY: By the type invariants, this is the header of an object, at the start of an
         // allocation made by `kmalloc`. Nobody else has a reference. The rest of the object has
-        // nothing to drop: `Data` cannot have, and `Bound` was dropped, or never made, because a
-        // registration holds a reference until it has ended.
+        // nothing to drop: `Data` is dropped by `memory`, and `Bound` was dropped, or never made,
+        // because a registration holds a reference until it has ended.
         unsafe {
             let this: *mut Self = (*device).platform_data.cast();
+            if (*this).keeps_something.load(Acquire) {
+                memory::release(&*this);
+            }
             core::ptr::drop_in_place(this);
             bindings::kfree(this.cast());
         }
@@ -653,6 +675,32 @@ impl Header {
         // SAFETY: By the type invariants, the device is initialised, and a reference to `self`
         // keeps it.
         unsafe { device::Device::from_raw(self.device) }
+    }
+
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Says that [`memory::release`] has something to do.
+    pub(crate) fn keeps_something(&self) {
+        self.keeps_something.store(true, Release);
+    }
+
+    /// Drops the data.
+    ///
+    /// # Safety
+    ///
+    /// The driver's module must be there, and the data must not be used any more.
+    pub(crate) unsafe fn drop_data(&self) {
+        if let Some(drop_data) = self.functions.drop_data {
+            // SAFETY: By the safety requirements; these are the functions for this object.
+            unsafe { drop_data(self) };
+        }
+    }
+
+    /// An address in the driver's module.
+    pub(crate) fn driver(&self) -> *const c_void {
+        core::ptr::from_ref(self.functions).cast()
     }
 
     /// The functions of the driver, for whoever is inside.
@@ -777,6 +825,11 @@ impl<T: Operations> Object<T> {
         add: Self::add,
         remove: Self::remove,
         drop_bound: Self::drop_bound,
+        drop_data: if core::mem::needs_drop::<T::Data>() {
+            Some(Self::drop_data)
+        } else {
+            None
+        },
         chardev: T::CHARACTER_DEVICE,
     };
 
@@ -822,6 +875,17 @@ impl<T: Operations> Object<T> {
         let this = unsafe { Self::from_header(header) };
         // SAFETY: By the safety requirements it is initialised, and this is its last use.
         unsafe { core::ptr::drop_in_place(this.bound.get().cast::<T::Bound<'_>>()) };
+    }
+
+    /// # Safety
+    ///
+    /// As [`Functions::drop_data`] says.
+    unsafe fn drop_data(header: &Header) {
+        // SAFETY: By the safety requirements.
+        unsafe {
+            let this: *const Self = core::ptr::from_ref(header).cast();
+            core::ptr::drop_in_place((&raw const (*this).data).cast_mut());
+        }
     }
 
     /// What is reachable inside the door.
@@ -930,6 +994,23 @@ impl<T: Operations> Object<T> {
         self.header.unregister_deferred();
     }
 
+    /// Lets the object keep `value` for as long as its memory lives.
+    ///
+    /// What is kept is dropped with the memory, the newest first, and before
+    /// [`Operations::Data`]. What ends with the registration has been dropped long before.
+    ///
+    /// May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`]; what the initialisation of the value returns.
+    pub fn keep<V: Send + Sync + 'static, E>(&self, value: impl Init<V, E>) -> Result<&V>
+    where
+        Error: From<E>,
+    {
+        memory::keep(&self.header, value)
+    }
+
     /// The number of references. For tests only: nothing can be done with it.
     #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
     pub(crate) fn reference_count(&self) -> c_uint {
@@ -1036,13 +1117,6 @@ impl<T: Operations> Unregistered<T> {
     where
         Error: From<E>,
     {
-        const {
-            assert!(
-                !core::mem::needs_drop::<T::Data>(),
-                "the memory of an object may outlive the driver: what needs to be dropped belongs into Operations::Bound"
-            )
-        };
-
         let membership = Membership::new(&T::CLASS)?;
         let object = KBox::try_pin_init::<Error>(
             try_pin_init!(Object::<T> {
@@ -1063,6 +1137,13 @@ impl<T: Operations> Unregistered<T> {
 
         // INVARIANT: Nobody else has a reference yet, and there is no other way to register.
         let this = Self { object };
+        if core::mem::needs_drop::<T::Data>() {
+            if let Err(error) = memory::has_something(&this.object.header) {
+                // SAFETY: Nobody else knows the object, and nobody will drop the data.
+                unsafe { this.object.header.drop_data() };
+                return Err(error);
+            }
+        }
         this.object.header.set_name(&T::CLASS)?;
         Ok(this)
     }

@@ -15,18 +15,12 @@ use crate::{
 use core::ptr::NonNull;
 
 use kernel::{
-    new_condvar,
-    new_spinlock,
     prelude::*,
-    sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            Full,
-            Release, //
-        },
-        CondVar,
-        SpinLock, //
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Full,
+        Release, //
     },
     task, //
 };
@@ -127,36 +121,44 @@ impl PerCpuSlots {
     }
 }
 
-/// A wait queue.
-#[pin_data]
+/// A place to wait, in one of the kernel's shared wait queues, which is found by its address.
 pub(crate) struct WaitQueue {
-    // Held from the question to the sleep, and by whoever wakes: no wake-up falls between.
-    #[pin]
-    lock: SpinLock<()>,
-    #[pin]
-    queue: CondVar,
+    // So that no two have the same address.
+    _address: u8,
 }
 
 impl WaitQueue {
-    pub(crate) fn new() -> impl PinInit<Self> {
-        pin_init!(Self {
-            lock <- new_spinlock!((), "holdfast::WaitQueue::lock"),
-            queue <- new_condvar!("holdfast::WaitQueue::queue"),
-        })
+    pub(crate) const fn new() -> Self {
+        Self { _address: 0 }
+    }
+
+    fn address(&self) -> *mut c_void {
+        core::ptr::from_ref(self).cast_mut().cast()
     }
 }
 
 impl Waiters for WaitQueue {
-    fn wait_until(&self, condition: impl Fn() -> bool) {
-        let mut guard = self.lock.lock();
-        while !condition() {
-            self.queue.wait(&mut guard);
+    fn wait_until<C: Fn() -> bool>(&self, condition: C) {
+        /// # Safety
+        ///
+        /// `condition` must point to a `C`.
+        unsafe extern "C" fn holds<C: Fn() -> bool>(condition: *mut c_void) -> bool {
+            // SAFETY: By the safety requirements.
+            unsafe { (*condition.cast::<C>())() }
         }
+
+        // SAFETY: `condition` lives until this returns. The protocol calls this where it may sleep.
+        unsafe {
+            shims::holdfast_wait_until(
+                self.address(),
+                holds::<C>,
+                core::ptr::from_ref(&condition).cast_mut().cast(),
+            )
+        };
     }
 
-    #[inline(never)]
     fn wake_all(&self) {
-        drop(self.lock.lock());
-        self.queue.notify_all();
+        // SAFETY: The address is only compared.
+        unsafe { shims::holdfast_wake_all(self.address()) };
     }
 }

@@ -65,9 +65,11 @@ pub(crate) trait Word {
 
 /// A place where tasks wait for a condition that others make true before they wake them.
 pub(crate) trait Waiters {
-    /// Sleeps until `condition` holds. It is asked again after each [`Waiters::wake_all`].
-    fn wait_until(&self, condition: impl Fn() -> bool);
-    /// Wakes all who wait.
+    /// Sleeps until `condition` holds, which must not sleep. It is asked again after each
+    /// [`Waiters::wake_all`].
+    fn wait_until<C: Fn() -> bool>(&self, condition: C);
+    /// Wakes all who wait. Whatever the caller did before is seen by conditions that are asked
+    /// because of it.
     fn wake_all(&self);
 }
 

@@ -41,7 +41,6 @@ use crate::{
 
 use core::{
     cell::UnsafeCell,
-    convert::Infallible,
     mem::ManuallyDrop,
     ptr::NonNull, //
 };
@@ -90,11 +89,9 @@ pub(crate) struct Functions {
 /// - `links` belongs to the [`Children`] of `above` while this is in one of its lists, which has a
 ///   reference to this.
 /// - `protocol` is the first field.
-#[pin_data]
 #[repr(C)]
 pub(crate) struct Revocable {
     pub(crate) protocol: Protocol<KernelWord>,
-    #[pin]
     pub(crate) waiters: WaitQueue,
     functions: &'static Functions,
     above: UnsafeCell<Option<Above>>,
@@ -352,25 +349,27 @@ impl Children {
         Some(Reference::new(unsafe { child.as_ref() }))
     }
 
-    /// The newest of those below for which `wanted` holds, and which nobody has begun to end with
-    /// its parent.
+    /// One of those below for which `wanted` holds.
     pub(crate) fn find(
         &self,
         tree: &mut Tree,
         wanted: &dyn Fn(&Revocable) -> bool,
     ) -> Option<Reference> {
-        let mut next = self.lists(tree).present.last;
-        while let Some(child) = next {
-            // SAFETY: What is in a list is referenced by it, and the lock is held.
-            let child = unsafe { child.as_ref() };
-            if wanted(child) {
-                return Some(Reference::new(child));
+        let lists = self.lists(tree);
+        for last in [lists.present.last, lists.closed.last, lists.drained.last] {
+            let mut next = last;
+            while let Some(child) = next {
+                // SAFETY: What is in a list is referenced by it, and the lock is held.
+                let child = unsafe { child.as_ref() };
+                if wanted(child) {
+                    return Some(Reference::new(child));
+                }
+                if let Some(found) = child.children.find(tree, wanted) {
+                    return Some(found);
+                }
+                // SAFETY: By the type invariants.
+                next = unsafe { (*child.links.get()).previous };
             }
-            if let Some(found) = child.children.find(tree, wanted) {
-                return Some(found);
-            }
-            // SAFETY: By the type invariants.
-            next = unsafe { (*child.links.get()).previous };
         }
         None
     }
@@ -453,34 +452,15 @@ pub enum Outcome {
 
 impl Revocable {
     /// One that is not registered.
-    pub(crate) fn new(functions: &'static Functions) -> impl PinInit<Self> {
-        // SAFETY: `write` initialises all of `slot`, and cannot fail.
-        unsafe {
-            pin_init::pin_init_from_closure(move |slot: *mut Self| Self::write(slot, functions))
-        }
-    }
-
-    /// Initialises `slot`.
-    ///
-    /// Never inlined: the names of locks would be copied into the driver's module, and lockdep
-    /// wants one name for one class.
-    ///
-    /// # Safety
-    ///
-    /// `slot` must be valid for writes, and pinned.
-    #[inline(never)]
-    unsafe fn write(slot: *mut Self, functions: &'static Functions) -> Result<(), Infallible> {
-        let init = pin_init!(Self {
+    pub(crate) fn new(functions: &'static Functions) -> Self {
+        Self {
             protocol: Protocol::new(),
-            waiters <- WaitQueue::new(),
+            waiters: WaitQueue::new(),
             functions,
             above: UnsafeCell::new(None),
             links: UnsafeCell::new(Links::default()),
             children: Children::default(),
-        });
-
-        // SAFETY: By the safety requirements.
-        unsafe { pin_init::raw_try_init(slot, init) }
+        }
     }
 
     /// An address in the module of the driver that this calls.

@@ -5,6 +5,7 @@
 use kernel::{
     bindings,
     ffi::{
+        c_int,
         c_uint,
         c_void, //
     }, //
@@ -33,6 +34,7 @@ extern "C" {
         binding: *mut c_void,
     ) -> *mut c_void;
     pub(crate) fn holdfast_devres_remove(dev: *mut bindings::device, devres: *mut c_void) -> bool;
+    pub(crate) fn holdfast_device_get_unless_released(dev: *mut bindings::device) -> bool;
     #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
     pub(crate) fn holdfast_device_references(dev: *mut bindings::device) -> c_uint;
 
@@ -46,7 +48,22 @@ extern "C" {
 
     pub(crate) fn holdfast_module_get(module: *mut bindings::module);
     pub(crate) fn holdfast_module_put(module: *mut bindings::module);
+    pub(crate) fn holdfast_module_has(
+        address: *const c_void,
+        module: *mut bindings::module,
+    ) -> bool;
+    pub(crate) fn holdfast_modules_watch(
+        gone: unsafe extern "C" fn(*mut bindings::module),
+    ) -> c_int;
+    pub(crate) fn holdfast_modules_unwatch();
     pub(crate) fn holdfast_wait_for_running_text();
+
+    pub(crate) fn holdfast_wait_until(
+        var: *mut c_void,
+        condition: unsafe extern "C" fn(*mut c_void) -> bool,
+        data: *mut c_void,
+    );
+    pub(crate) fn holdfast_wake_all(var: *mut c_void);
 
     pub(crate) fn holdfast_work_init(
         work: *mut bindings::work_struct,

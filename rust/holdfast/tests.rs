@@ -7,6 +7,8 @@
 
 #[path = "tests/managed.rs"]
 mod managed;
+#[path = "tests/memory.rs"]
+mod memory;
 #[path = "tests/tree.rs"]
 mod tree;
 

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import re
-import shlex
 
 from . import console, kernel, modules, paths, toolchain
 
@@ -30,21 +28,12 @@ def run(_arguments: argparse.Namespace) -> int:
     kernel_ = kernel.ensure("debug")
     output = paths.BUILD / "modules" / "stock-debug"
     modules.build(kernel_, output)
-    saved = output / "rust/.holdfast.o.cmd"
-    found = re.search(r"^savedcmd_\S+ := (.*)$", saved.read_text(), re.MULTILINE)
-    if not found:
-        console.fail(f"{saved} does not say how the library was compiled: remove {output}.")
-    # The command is `VARIABLE=value ... rustc options file; more commands`.
-    words = shlex.split(found.group(1).partition(";")[0])
-    env = toolchain.environment()
-    while words and "=" in words[0]:
-        name, _, value = words.pop(0).partition("=")
-        env[name] = value
-    env["RUSTC_BOOTSTRAP"] = "1"  # as the kernel does: it uses unstable features
+    build_env, options = modules.rustc_command(output, "rust/holdfast.o")
+    env = toolchain.environment() | build_env
     directory = paths.BUILD / "doc"
     console.step(
         "Documenting the library",
-        [env["RUSTDOC"], *_for_rustdoc(words[1:]), *LINTS, "--output", str(directory)],
+        [env["RUSTDOC"], *_for_rustdoc(options), *LINTS, "--output", str(directory)],
         log=paths.LOGS / "doc.log",
         cwd=output,
         env=env,

@@ -6,6 +6,8 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import console, kernel, kernel_source, packages, paths, toolchain
@@ -99,40 +101,81 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, help="install below this directory")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Build the modules, and install them when asked to."""
-    installing = arguments.command == "modules_install"
+@dataclass(frozen=True)
+class Target:
+    """A kernel to build for, as the command line chose it, and how."""
+
+    objtree: Path
+    output: Path
+    make: list[str]
+    env: dict[str, str]
+
+    def build(self) -> None:
+        """Build the modules."""
+        self.output.mkdir(parents=True, exist_ok=True)
+        console.step(
+            f"Building the modules for {self.objtree}",
+            self.make,
+            log=paths.LOGS / "modules.log",
+            env=self.env,
+        )
+
+
+def target(arguments: argparse.Namespace) -> Target:
+    """Find what to build for: KDIR, or one of the tests' kernels."""
     if arguments.kdir:
         objtree = arguments.kdir
         output = paths.BUILD / "modules" / re.sub(r"\W+", "-", str(objtree)).strip("-")
-        make, env = _foreign(objtree, output, "modules")
-    else:
-        kernel_ = kernel.ensure(arguments.flavour, arguments.kernel)
-        objtree = kernel_.objtree
-        output = paths.BUILD / "modules" / f"{arguments.kernel}-{arguments.flavour}"
-        make, env = command(objtree, output, "modules"), toolchain.environment()
-        if installing and not arguments.root:
-            console.fail(
-                "modules_install needs KDIR=, the kernel to install for, or INSTALL_MOD_PATH=: "
-                "the tests' own kernels are not this machine's."
-            )
-    output.mkdir(parents=True, exist_ok=True)
-    console.step(
-        f"Building the modules for {objtree}", make, log=paths.LOGS / "modules.log", env=env
-    )
+        return Target(objtree, output, *_foreign(objtree, output, "modules"))
+    kernel_ = kernel.ensure(arguments.flavour, arguments.kernel)
+    output = paths.BUILD / "modules" / f"{arguments.kernel}-{arguments.flavour}"
+    make = command(kernel_.objtree, output, "modules")
+    return Target(kernel_.objtree, output, make, toolchain.environment())
+
+
+def rustc_command(output: Path, object_: str) -> tuple[dict[str, str], list[str]]:
+    """Tell how kbuild compiled an object in `output`: environment, and options of rustc."""
+    saved = output / Path(object_).parent / f".{Path(object_).name}.cmd"
+    if not saved.exists():
+        console.fail(
+            f"{object_} was not built in {output}: the kernel lacks an option that it needs, "
+            "see Kconfig."
+        )
+    found = re.search(r"^savedcmd_\S+ := (.*)$", saved.read_text(), re.MULTILINE)
+    if not found:
+        console.fail(f"{saved} does not say how {object_} was compiled: remove {output}.")
+    # The command is `VARIABLE=value ... rustc options file; more commands`.
+    words = shlex.split(found.group(1).partition(";")[0])
+    env = {"RUSTC_BOOTSTRAP": "1"}  # as the kernel does: it uses unstable features
+    while words and "=" in words[0]:
+        name, _, value = words.pop(0).partition("=")
+        env[name] = value
+    return env, words[1:]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Build the modules, and install them when asked to."""
+    installing = arguments.command == "modules_install"
+    if installing and not arguments.kdir and not arguments.root:
+        console.fail(
+            "modules_install needs KDIR=, the kernel to install for, or INSTALL_MOD_PATH=: "
+            "the tests' own kernels are not this machine's."
+        )
+    chosen = target(arguments)
+    chosen.build()
     if installing:
-        make[-1] = "modules_install"
+        make = [*chosen.make[:-1], "modules_install"]
         if arguments.root:
             make.append(f"INSTALL_MOD_PATH={arguments.root}")
         console.step(
             "Installing the modules",
             make,
             log=paths.LOGS / "modules_install.log",
-            env=env,
+            env=chosen.env,
             failure="Installing the modules failed: the lines above say why; "
             "writing to /lib/modules needs root.",
         )
         return 0
-    for module in sorted(output.rglob("*.ko")):
+    for module in sorted(chosen.output.rglob("*.ko")):
         console.note(os.path.relpath(module))
     return 0

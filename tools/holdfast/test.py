@@ -9,7 +9,7 @@ import importlib
 from . import console, results
 
 # What runs in a virtual machine is one part, so that machines can run side by side.
-PARTS = [("kunit", ["--only", "uml"]), ("scenarios", ["--kunit"])]
+PARTS = [("compile_fail", []), ("kunit", ["--only", "uml"]), ("scenarios", ["--kunit"])]
 
 
 def _run(name: str, options: list[str]) -> int:
@@ -29,7 +29,7 @@ def run(_arguments: argparse.Namespace) -> int:
     results.start_run()
     failed_parts = [name for name, options in PARTS if _run(name, options) != 0]
     for name in failed_parts:
-        console.note(f"make {name} failed")
+        console.note(f"make {name.replace('_', '-')} failed")
     passed, failed, skipped = results.totals(results.files())
     if failed_parts and not failed:
         # Something failed that no test reports: it must not look like success.

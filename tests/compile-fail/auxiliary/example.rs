@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a driver of a PCI device defines before it makes objects, for the cases to use.
+
+use holdfast::{
+    chardev,
+    class::Class,
+    object::{
+        self,
+        Access,
+        Object,
+        Registered, //
+    }, //
+};
+
+use kernel::{
+    device::Bound,
+    iov::IovIterDest,
+    new_mutex,
+    pci,
+    prelude::*,
+    sync::Mutex, //
+};
+
+/// An object below a PCI device.
+pub struct Example;
+
+/// What [`Example`] does.
+#[pin_data]
+pub struct ExampleBound<'bound> {
+    /// Something that borrows from the binding.
+    pub bar: pci::Bar<'bound, 0x10>,
+    /// The device whose binding it is.
+    pub pdev: &'bound pci::Device<Bound>,
+    /// A place that can be written to from inside the door.
+    #[pin]
+    pub slot: Mutex<Option<&'bound u32>>,
+}
+
+impl<'bound> ExampleBound<'bound> {
+    /// Makes it.
+    pub fn new(
+        pdev: &'bound pci::Device<Bound>,
+    ) -> impl PinInit<ExampleBound<'bound>, Error> + 'bound {
+        try_pin_init!(ExampleBound {
+            bar: pdev.iomap_region_sized(0, c"example")?,
+            pdev,
+            slot <- new_mutex!(None),
+        }? Error)
+    }
+}
+
+impl object::Operations for Example {
+    type Parent = pci::Device<Bound>;
+    type Structure = object::ClassDevice;
+    type Data = u32;
+    type Bound<'bound> = ExampleBound<'bound>;
+    type Argument = ();
+
+    const CLASS: Class = Class::new(c"example", c"example");
+    const CHARACTER_DEVICE: Option<chardev::Functions> = Some(chardev::Functions::of::<Self>());
+
+    fn bind<'bound>(
+        _object: &'bound Object<Self>,
+        pdev: &'bound pci::Device<Bound>,
+        _argument: (),
+    ) -> impl PinInit<Self::Bound<'bound>, Error> + 'bound {
+        ExampleBound::new(pdev)
+    }
+}
+
+impl chardev::Operations for Example {
+    type File = ();
+
+    fn open(_access: &Access<'_, '_, Self>) -> Result<Self::File> {
+        Ok(())
+    }
+
+    fn read(
+        _access: &Access<'_, '_, Self>,
+        _file: &Self::File,
+        _position: &mut i64,
+        _buffer: &mut IovIterDest<'_>,
+    ) -> Result<usize> {
+        Ok(0)
+    }
+}
+
+/// An object below an [`Example`].
+pub struct Child;
+
+impl object::Operations for Child {
+    type Parent = Object<Example>;
+    type Structure = object::ClassDevice;
+    type Data = ();
+    type Bound<'bound> = Registered<'bound, Example>;
+    type Argument = ();
+
+    const CLASS: Class = Class::new(c"child", c"child");
+
+    fn bind<'bound>(
+        _object: &'bound Object<Self>,
+        parent: Registered<'bound, Example>,
+        _argument: (),
+    ) -> impl PinInit<Self::Bound<'bound>, Error> + 'bound {
+        Ok(parent)
+    }
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Any number of tasks are inside the door at once.
+//!
+//! Promise 3: access is fenced at the boundary of an operation.
+
+use core::cell::Cell;
+use holdfast::{
+    class::Class,
+    object::{
+        self,
+        Object, //
+    }, //
+};
+use kernel::{
+    device::Bound,
+    pci,
+    prelude::*, //
+};
+
+/// An object.
+pub struct Example;
+
+impl object::Operations for Example {
+    type Parent = pci::Device<Bound>;
+    type Structure = object::ClassDevice;
+    type Data = ();
+    type Bound<'bound> = Cell<u32>; //~ E0277
+    type Argument = ();
+
+    const CLASS: Class = Class::new(c"example", c"example");
+
+    fn bind<'bound>(
+        _object: &'bound Object<Self>,
+        _pdev: &'bound pci::Device<Bound>,
+        _argument: (),
+    ) -> impl PinInit<Self::Bound<'bound>, Error> + 'bound {
+        Ok(Cell::new(0))
+    }
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! File operations belong to an object, whose door they enter.
+//!
+//! Promise 3: access is fenced at the boundary of an operation.
+
+use holdfast::{
+    chardev,
+    object::Access, //
+};
+use kernel::{
+    iov::IovIterDest,
+    prelude::*, //
+};
+
+/// No object.
+pub struct Example;
+
+impl chardev::Operations for Example {
+    //~^ E0277
+    type File = ();
+
+    fn open(_access: &Access<'_, '_, Self>) -> Result<Self::File> {
+        //~^ E0277
+        Ok(())
+    }
+
+    fn read(
+        //~^ E0277
+        _access: &Access<'_, '_, Self>, //~ E0277
+        _file: &Self::File,
+        _position: &mut i64,
+        _buffer: &mut IovIterDest<'_>,
+    ) -> Result<usize> {
+        Ok(0)
+    }
+}

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The owner does not release a value that it has borrowed.
+//!
+//! Promise 3: access is fenced at the boundary of an operation.
+
+use holdfast::managed::Managed;
+use kernel::{
+    device::{
+        Bound,
+        Device, //
+    },
+    prelude::*, //
+};
+
+/// Uses the value after its release.
+pub fn use_late(managed: Managed<KVec<u8>>, device: &Device<Bound>) -> Result<usize> {
+    let value = managed.get(device)?;
+    managed.release()?; //~ E0505
+    Ok(value.len())
+}

@@ -2,10 +2,10 @@
 
 //! A character device with everything that user space can wait for.
 //!
-//! `/dev/holdfast-chardev0` is a mailbox: what one task writes another reads, in order. Readers wait
-//! for data and writers for room; `poll`, epoll and SIGIO tell about both; an ioctl and a mapped
-//! page tell the figures. Its device is a made-up one, which goes with this module: unload it
-//! whatever user space holds open, waits for or has mapped meanwhile.
+//! `/dev/holdfast-chardev0` is a mailbox: what one task writes another reads, in order. Readers
+//! wait for data and writers for room; `poll`, epoll and SIGIO tell about both; an ioctl and a
+//! mapped page tell the figures. Its device is a made-up one, which goes with this module: unload
+//! it whatever user space holds open, waits for or has mapped meanwhile.
 //!
 //! The comments that begin with "In C" say which line would have been the bug.
 
@@ -134,7 +134,7 @@ struct Mailbox;
 struct MailboxBound {
     #[pin]
     ring: Mutex<Ring>,
-    // In C: `remap_vmalloc_range(…)`, or `remap_pfn_range(…)` of a BAR, in `.mmap`: nobody takes it
+    // In C: `remap_vmalloc_range()`, or `remap_pfn_range()` of a BAR, in `.mmap`: nobody takes it
     // back when the device is unbound. These pages are unmapped then, and only then dropped.
     page: Pages,
 }

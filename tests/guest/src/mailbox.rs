@@ -47,8 +47,15 @@ impl Mailbox {
 
     /// Unloads the sample, which ends its device; fails if that does not return at once.
     pub fn end(self) -> Result<Duration> {
+        let elapsed = self.end_quietly()?;
+        println!("rmmod of the sample: {} ms", elapsed.as_millis());
+        Ok(elapsed)
+    }
+
+    /// The same, without a line about it.
+    pub fn end_quietly(self) -> Result<Duration> {
         let limit = sample::rmmod_limit(AT_ONCE);
-        let ((), elapsed) = wait::within("rmmod of the sample", limit, || {
+        let ((), elapsed) = wait::quietly_within("rmmod of the sample", limit, || {
             kernel::rmmod(MODULE).with_context(|| format!("rmmod {MODULE}"))
         })?;
         ensure!(!Path::new(NODE).exists(), "{NODE} still exists");

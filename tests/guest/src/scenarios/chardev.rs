@@ -24,6 +24,11 @@ use crate::wait;
 const SIGBUS: i32 = 7;
 const SIGIO: i32 = 29;
 
+/// The numbers of system calls that may do what is waited for.
+const READ: &[&str] = &["0"];
+const POLL: &[&str] = &["7", "271"];
+const EPOLL_WAIT: &[&str] = &["232", "281", "441"];
+
 const NOW: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 0,
@@ -163,7 +168,7 @@ fn blocked_readers() -> Result<()> {
         .collect::<Result<_>>()?;
     for _ in 0..READERS {
         let id = threads.recv()?.as_raw_nonzero();
-        wait_until_blocked(id.get(), "0")?;
+        wait_until_blocked(id.get(), READ)?;
     }
 
     // One is woken by data, and by that alone, since the file is not read otherwise.
@@ -192,8 +197,8 @@ fn blocked_readers() -> Result<()> {
     sample::unload_library()
 }
 
-/// Waits until a thread of this process sleeps in a system call.
-fn wait_until_blocked(thread: i32, system_call: &str) -> Result<()> {
+/// Waits until a thread of this process sleeps in one of these system calls.
+fn wait_until_blocked(thread: i32, system_calls: &[&str]) -> Result<()> {
     wait::until("the thread sleeps in its system call", AT_ONCE, || {
         let entered = kernel::read(format!("/proc/self/task/{thread}/syscall"))?;
         let stat = kernel::read(format!("/proc/self/task/{thread}/stat"))?;
@@ -201,7 +206,8 @@ fn wait_until_blocked(thread: i32, system_call: &str) -> Result<()> {
             .rsplit(") ")
             .next()
             .and_then(|rest| rest.chars().next());
-        Ok(entered.split(' ').next() == Some(system_call) && state == Some('S'))
+        let entered = entered.split(' ').next().unwrap_or_default();
+        Ok(system_calls.contains(&entered) && state == Some('S'))
     })
 }
 
@@ -212,10 +218,6 @@ pub const POLLERS: Scenario = Scenario::new(
 );
 
 fn pollers() -> Result<()> {
-    const POLL: &str = "7";
-    const EPOLL_PWAIT: &str = "281";
-    const EPOLL_WAIT: &str = "232";
-
     let mailbox = Mailbox::load()?;
     let file = mailbox::open()?;
     let (sender, threads) = mpsc::channel();
@@ -241,8 +243,7 @@ fn pollers() -> Result<()> {
             id.send(rustix::thread::gettid())?;
             Ok((epolled(&epoll, None)?, epoll))
         }));
-        let id = threads.recv()?.as_raw_nonzero().get();
-        wait_until_blocked(id, EPOLL_WAIT).or_else(|_| wait_until_blocked(id, EPOLL_PWAIT))?;
+        wait_until_blocked(threads.recv()?.as_raw_nonzero().get(), EPOLL_WAIT)?;
     }
 
     mailbox.end()?;
@@ -421,7 +422,7 @@ fn race() -> Result<()> {
         for _ in 0..TASKS {
             started.recv()?;
         }
-        let ended = mailbox.end();
+        let ended = mailbox.end_quietly();
         for task in tasks {
             used += task
                 .join()

@@ -101,6 +101,9 @@ use kernel::{
 
 #[path = "chardev/memory.rs"]
 mod memory;
+#[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
+#[path = "chardev/tests.rs"]
+mod tests;
 #[path = "chardev/wait.rs"]
 mod wait;
 

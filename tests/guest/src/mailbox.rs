@@ -47,14 +47,14 @@ impl Mailbox {
 
     /// Unloads the sample, which ends its device; fails if that does not return at once.
     pub fn end(self) -> Result<Duration> {
-        let elapsed = self.end_quietly()?;
+        let elapsed = self.end_within(AT_ONCE)?;
         println!("rmmod of the sample: {} ms", elapsed.as_millis());
         Ok(elapsed)
     }
 
-    /// The same, without a line about it.
-    pub fn end_quietly(self) -> Result<Duration> {
-        let limit = sample::rmmod_limit(AT_ONCE);
+    /// The same within `limit`, and without a line about it.
+    pub fn end_within(self, limit: Duration) -> Result<Duration> {
+        let limit = sample::rmmod_limit(limit);
         let ((), elapsed) = wait::quietly_within("rmmod of the sample", limit, || {
             kernel::rmmod(MODULE).with_context(|| format!("rmmod {MODULE}"))
         })?;

@@ -33,7 +33,10 @@ use holdfast::{
 use kernel::{
     device::Bound,
     faux,
-    ioctl::_IOR,
+    ioctl::{
+        _IO,
+        _IOR, //
+    },
     iov::{
         IovIterDest,
         IovIterSource, //
@@ -53,6 +56,9 @@ type Figures = [u32; 3];
 
 /// The ioctl that returns the [`Figures`]: the same for 32-bit and 64-bit tasks.
 const GET_FIGURES: u32 = _IOR::<Figures>(b'h' as u32, 1);
+
+/// The ioctl that ends the device, as if it had been unplugged.
+const UNPLUG: u32 = _IO(b'h' as u32, 2);
 
 /// How many bytes can wait.
 const CAPACITY: usize = 4096;
@@ -151,6 +157,7 @@ impl MailboxBound {
 
 impl object::Operations for Mailbox {
     type Parent = faux::Device<Bound>;
+    type Structure = object::ClassDevice;
     type Data = ();
     type Bound<'bound> = MailboxBound;
     type Argument = ();
@@ -235,7 +242,7 @@ impl chardev::Operations for Mailbox {
 
     fn ioctl(
         access: &Access<'_, '_, Self>,
-        _file: &Handle<'_, Self>,
+        file: &Handle<'_, Self>,
         command: u32,
         argument: usize,
     ) -> Result<isize> {
@@ -245,6 +252,12 @@ impl chardev::Operations for Mailbox {
                 UserSlice::new(UserPtr::from_addr(argument), size_of::<Figures>())
                     .writer()
                     .write(&figures)?;
+                Ok(0)
+            }
+            UNPLUG if file.flags().is_writable() => {
+                // In C: `cdev_device_del()` from an operation of the device, which waits for itself
+                // if the driver waits for operations at all, and else frees what this one uses.
+                access.object().unregister_deferred();
                 Ok(0)
             }
             _ => Err(ENOTTY),

@@ -34,7 +34,7 @@ struct inode *holdfast_inode_new(void);
 void holdfast_file_set_inode(struct file *file, struct inode *inode);
 void holdfast_inode_unmap(struct inode *inode);
 
-/* What is behind a mapping; `Kind` in rust/holdfast/chardev/memory.rs says the same. */
+/* What is behind a mapping, as `Kind` in rust/holdfast/chardev/memory.rs. */
 enum holdfast_caching {
 	HOLDFAST_PAGES,
 	HOLDFAST_UNCACHED,

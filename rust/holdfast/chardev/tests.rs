@@ -89,6 +89,7 @@ impl Drop for SubjectFile {
 
 impl object::Operations for Subject {
     type Parent = faux::Device<Bound>;
+    type Structure = object::ClassDevice;
     type Data = ();
     type Bound<'bound> = SubjectBound;
     type Argument = Arc<Counts>;

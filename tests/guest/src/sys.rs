@@ -19,7 +19,8 @@ const PAGE: usize = 4096;
 pub type Figures = [u32; 3];
 
 const GET_FIGURES: ioctl::Opcode = opcode::read::<Figures>(b'h', 1);
-const UNKNOWN: ioctl::Opcode = opcode::none(b'h', 2);
+const UNPLUG: ioctl::Opcode = opcode::none(b'h', 2);
+const UNKNOWN: ioctl::Opcode = opcode::none(b'h', 3);
 
 /// How to map.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -85,6 +86,12 @@ impl Drop for Mapping {
 pub fn figures(file: &File) -> Result<Figures, Errno> {
     // SAFETY: The command writes so many bytes.
     unsafe { ioctl::ioctl(file, Getter::<GET_FIGURES, Figures>::new()) }
+}
+
+/// The ioctl with which the mailbox asks for its own end.
+pub fn unplug(file: &File) -> Result<(), Errno> {
+    // SAFETY: There is no argument.
+    unsafe { ioctl::ioctl(file, NoArg::<UNPLUG>::new()) }
 }
 
 /// An ioctl that nobody knows.

@@ -211,6 +211,41 @@ fn wait_until_blocked(thread: i32, system_calls: &[&str]) -> Result<()> {
     })
 }
 
+pub const UNPLUGGED: Scenario = Scenario::new(
+    "chardev-ends-itself",
+    "an operation asks for the end of its own device, while another sleeps in there",
+    unplugged,
+);
+
+fn unplugged() -> Result<()> {
+    let mailbox = Mailbox::load()?;
+    let file = mailbox::open()?;
+    let (sender, threads) = mpsc::channel();
+    let read = file.try_clone()?;
+    let reader = thread::spawn(move || {
+        let _ = sender.send(rustix::thread::gettid());
+        mailbox::read(&read)
+    });
+    wait_until_blocked(threads.recv()?.as_raw_nonzero().get(), READ)?;
+
+    expect("unplug", sys::unplug(&file), Ok(()))?;
+    wait::until("the reader has been woken", AT_ONCE, || {
+        Ok(reader.is_finished())
+    })?;
+    let answer = reader.join().map_err(|_| anyhow!("the reader panicked"))?;
+    expect("the blocked read", answer, Err(Errno::NODEV))?;
+    wait::until("the node is gone", AT_ONCE, || {
+        Ok(!std::path::Path::new(NODE).exists())
+    })?;
+    mailbox::expect_dead(&file)?;
+    expect("unplug again", sys::unplug(&file), Err(Errno::NODEV))?;
+
+    // The module has nothing left to end.
+    mailbox.end()?;
+    drop(file);
+    sample::unload_library()
+}
+
 pub const POLLERS: Scenario = Scenario::new(
     "chardev-pollers",
     "poll and epoll are woken by the end of the device, with hang-up and error",

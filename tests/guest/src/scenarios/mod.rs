@@ -27,6 +27,7 @@ pub static ALL: &[Scenario] = &[
     chardev::OPERATIONS,
     chardev::LACKING,
     chardev::BLOCKED_READERS,
+    chardev::UNPLUGGED,
     chardev::POLLERS,
     chardev::MAPPINGS,
     chardev::SIGNALS,

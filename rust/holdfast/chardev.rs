@@ -144,8 +144,7 @@ pub trait Operations: object::Operations {
     /// whichever is first. So the drop must not unregister the object.
     type File: Send + Sync + 'static;
 
-    /// Whether a file has no position: it cannot be seeked in, and its reads and writes do not wait
-    /// for each other.
+    /// Whether a file has no position: it cannot be seeked in, nor read or written at a position.
     const STREAM: bool = false;
 
     /// Opens a file.

@@ -275,7 +275,8 @@ impl<T: object::Operations> Access<'_, '_, T> {
     /// Waits until `condition` holds.
     ///
     /// It is asked at first, and again whenever somebody calls [`Object::wake_pollers`]: make it
-    /// true, then call that. It may sleep, and may take locks.
+    /// true, then call that. It may sleep, and may take locks. This must not be called where one
+    /// may not sleep.
     ///
     /// # Errors
     ///

@@ -21,6 +21,10 @@ use crate::scenario::Scenario;
 use crate::sys::{self, Access, Mapping};
 use crate::wait;
 
+/// For each scenario: the modules are loaded and unloaded by it, and delayed releases are waited
+/// for each time.
+const LIMIT: Duration = Duration::from_secs(60);
+
 const SIGBUS: i32 = 7;
 const SIGIO: i32 = 29;
 
@@ -34,11 +38,14 @@ const NOW: Timespec = Timespec {
     tv_nsec: 0,
 };
 
-pub const OPERATIONS: Scenario = Scenario::new(
-    "chardev-operations",
-    "read, write, poll, ioctl, mmap and seek do what the driver says, and no more",
-    operations,
-);
+pub const OPERATIONS: Scenario = Scenario {
+    limit: LIMIT,
+    ..Scenario::new(
+        "chardev-operations",
+        "read, write, poll, ioctl, mmap and seek do what the driver says, and no more",
+        operations,
+    )
+};
 
 fn operations() -> Result<()> {
     let mailbox = Mailbox::load()?;
@@ -100,11 +107,14 @@ fn operations() -> Result<()> {
     sample::unload_library()
 }
 
-pub const LACKING: Scenario = Scenario::new(
-    "chardev-lacking",
-    "what a driver does not implement answers as a file that does not have it",
-    lacking,
-);
+pub const LACKING: Scenario = Scenario {
+    limit: LIMIT,
+    ..Scenario::new(
+        "chardev-lacking",
+        "what a driver does not implement answers as a file that does not have it",
+        lacking,
+    )
+};
 
 fn lacking() -> Result<()> {
     let sample = sample::Sample::load()?;
@@ -144,11 +154,14 @@ fn expect_events(file: &File, expected: PollFlags) -> Result<()> {
     Ok(())
 }
 
-pub const BLOCKED_READERS: Scenario = Scenario::new(
-    "chardev-blocked-readers",
-    "readers that wait for data are woken by the end of the device, with ENODEV",
-    blocked_readers,
-);
+pub const BLOCKED_READERS: Scenario = Scenario {
+    limit: LIMIT,
+    ..Scenario::new(
+        "chardev-blocked-readers",
+        "readers that wait for data are woken by the end of the device, with ENODEV",
+        blocked_readers,
+    )
+};
 
 fn blocked_readers() -> Result<()> {
     const READERS: usize = 4;
@@ -211,11 +224,14 @@ fn wait_until_blocked(thread: i32, system_calls: &[&str]) -> Result<()> {
     })
 }
 
-pub const UNPLUGGED: Scenario = Scenario::new(
-    "chardev-ends-itself",
-    "an operation asks for the end of its own device, while another sleeps in there",
-    unplugged,
-);
+pub const UNPLUGGED: Scenario = Scenario {
+    limit: LIMIT,
+    ..Scenario::new(
+        "chardev-ends-itself",
+        "an operation asks for the end of its own device, while another sleeps in there",
+        unplugged,
+    )
+};
 
 fn unplugged() -> Result<()> {
     let mailbox = Mailbox::load()?;
@@ -246,11 +262,14 @@ fn unplugged() -> Result<()> {
     sample::unload_library()
 }
 
-pub const POLLERS: Scenario = Scenario::new(
-    "chardev-pollers",
-    "poll and epoll are woken by the end of the device, with hang-up and error",
-    pollers,
-);
+pub const POLLERS: Scenario = Scenario {
+    limit: LIMIT,
+    ..Scenario::new(
+        "chardev-pollers",
+        "poll and epoll are woken by the end of the device, with hang-up and error",
+        pollers,
+    )
+};
 
 fn pollers() -> Result<()> {
     let mailbox = Mailbox::load()?;
@@ -319,11 +338,14 @@ fn epolled(epoll: &impl std::os::fd::AsFd, limit: Option<&Timespec>) -> Result<e
         .fold(epoll::EventFlags::empty(), |all, event| all | event.flags))
 }
 
-pub const MAPPINGS: Scenario = Scenario::new(
-    "chardev-mappings",
-    "what was mapped gives SIGBUS after the end of the device, touched before or not",
-    mappings,
-);
+pub const MAPPINGS: Scenario = Scenario {
+    limit: LIMIT,
+    ..Scenario::new(
+        "chardev-mappings",
+        "what was mapped gives SIGBUS after the end of the device, touched before or not",
+        mappings,
+    )
+};
 
 fn mappings() -> Result<()> {
     let mailbox = Mailbox::load()?;
@@ -338,11 +360,14 @@ fn mappings() -> Result<()> {
     sample::unload_library()
 }
 
-pub const SIGNALS: Scenario = Scenario::new(
-    "chardev-signals",
-    "SIGIO tells of new data, and of the end of the device",
-    signals,
-);
+pub const SIGNALS: Scenario = Scenario {
+    limit: LIMIT,
+    ..Scenario::new(
+        "chardev-signals",
+        "SIGIO tells of new data, and of the end of the device",
+        signals,
+    )
+};
 
 fn signals() -> Result<()> {
     let mailbox = Mailbox::load()?;
@@ -365,7 +390,7 @@ fn signals() -> Result<()> {
 }
 
 pub const MANY_FILES: Scenario = Scenario {
-    limit: Duration::from_secs(60),
+    limit: Duration::from_secs(120),
     ..Scenario::new(
         "chardev-1000-files",
         "the end of the device does not take longer for 1000 open files, polled and mapped",
@@ -440,14 +465,19 @@ pub const RACE: Scenario = Scenario {
 };
 
 fn race() -> Result<()> {
-    const ROUNDS: usize = 25;
     const TASKS: usize = 3;
     /// The tasks never rest, and the machine has fewer CPUs than there are tasks.
     const UNDER_LOAD: Duration = Duration::from_secs(10);
 
+    // Unloading takes seconds where releases are delayed.
+    let rounds = match kernel::has_option("CONFIG_DEBUG_KOBJECT_RELEASE") {
+        true => 3,
+        false => 25,
+    };
+
     let mut mailbox = Mailbox::load()?;
     let mut used = 0;
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let (sender, started) = mpsc::channel();
         let tasks: Vec<_> = (0..TASKS)
             .map(|_| {
@@ -469,7 +499,7 @@ fn race() -> Result<()> {
         ended?;
         mailbox = Mailbox::load_again()?;
     }
-    println!("{ROUNDS} rounds, {used} files opened and closed, every task saw the end each time");
+    println!("{rounds} rounds, {used} files opened and closed, every task saw the end each time");
     mailbox.end()?;
     sample::unload_library()
 }

@@ -321,6 +321,22 @@ impl<T: Operations> Deref for Handle<'_, T> {
     }
 }
 
+/// A function of a driver that is given an open file, and more arguments.
+macro_rules! function {
+    ($($argument:ty),* => $result:ty) => {
+        unsafe fn(&Header, &FileData, Flags, $($argument),*) -> $result
+    };
+}
+
+type Open = unsafe fn(&Header, Flags) -> Result<FileData>;
+type Read = function!(&mut i64, &mut IovIterDest<'_> => Result<usize>);
+type Write = function!(&mut i64, &mut IovIterSource<'_> => Result<usize>);
+type Ioctl = function!(u32, usize => Result<isize>);
+type Poll = function!(=> Events);
+type Size = function!(=> Result<i64>);
+type Mmap = function!(&Area => Result<Backing>);
+type HandleFault = function!(&Fault => Result<bindings::vm_fault_t>);
+
 /// The functions of a driver's character device, with the types erased.
 ///
 /// They lie in the driver's module, and are called inside the door or by the owner of the teardown.
@@ -332,17 +348,13 @@ impl<T: Operations> Deref for Handle<'_, T> {
 #[derive(Clone, Copy)]
 pub struct Functions {
     stream: bool,
-    open: unsafe fn(&Header, Flags) -> Result<FileData>,
-    read: Option<
-        unsafe fn(&Header, &FileData, Flags, &mut i64, &mut IovIterDest<'_>) -> Result<usize>,
-    >,
-    write: Option<
-        unsafe fn(&Header, &FileData, Flags, &mut i64, &mut IovIterSource<'_>) -> Result<usize>,
-    >,
-    ioctl: Option<unsafe fn(&Header, &FileData, Flags, u32, usize) -> Result<isize>>,
-    compat_ioctl: Option<unsafe fn(&Header, &FileData, Flags, u32, usize) -> Result<isize>>,
-    poll: Option<unsafe fn(&Header, &FileData, Flags) -> Events>,
-    size: Option<unsafe fn(&Header, &FileData, Flags) -> Result<i64>>,
+    open: Open,
+    read: Option<Read>,
+    write: Option<Write>,
+    ioctl: Option<Ioctl>,
+    compat_ioctl: Option<Ioctl>,
+    poll: Option<Poll>,
+    size: Option<Size>,
     mapping: Option<MappingFunctions>,
 }
 
@@ -351,8 +363,8 @@ pub struct Functions {
 /// As [`Functions`].
 #[derive(Clone, Copy)]
 struct MappingFunctions {
-    mmap: unsafe fn(&Header, &FileData, Flags, &Area) -> Result<Backing>,
-    fault: unsafe fn(&Header, &FileData, Flags, &Fault) -> Result<bindings::vm_fault_t>,
+    mmap: Mmap,
+    fault: HandleFault,
 }
 
 /// `Some(function)` if the driver has it.

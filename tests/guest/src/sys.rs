@@ -128,7 +128,7 @@ pub fn figures_as_32_bit(file: &File) -> Result<Figures, Errno> {
             "xchg rbx, {descriptor}",
             descriptor = inout(reg) i64::from(file.as_raw_fd()) => _,
             inout("eax") IOCTL_32 => result,
-            in("rcx") u64::from(GET_FIGURES as u32),
+            in("rcx") u64::from(GET_FIGURES),
             in("rdx") buffer,
             out("r8") _,
             out("r9") _,

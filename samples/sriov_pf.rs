@@ -10,7 +10,11 @@
 //! The comments that begin with "In C" say which line would have been the bug.
 
 use holdfast::{
-    chardev,
+    chardev::{
+        self,
+        Flags,
+        Handle, //
+    },
     class::Class,
     object::{
         self,
@@ -75,10 +79,11 @@ impl object::Operations for Pf {
     }
 }
 
+#[vtable]
 impl chardev::Operations for Pf {
     type File = ();
 
-    fn open(_access: &Access<'_, '_, Self>) -> Result<Self::File> {
+    fn open(_access: &Access<'_, '_, Self>, _flags: Flags) -> Result<Self::File> {
         // In C: `inode->i_cdev` and `container_of()`, then a reference that is easily forgotten;
         // or none, and the file outlives the device.
         Ok(())
@@ -86,7 +91,7 @@ impl chardev::Operations for Pf {
 
     fn read(
         access: &Access<'_, '_, Self>,
-        _file: &Self::File,
+        _file: &Handle<'_, Self>,
         position: &mut i64,
         buffer: &mut IovIterDest<'_>,
     ) -> Result<usize> {

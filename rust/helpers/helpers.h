@@ -2,20 +2,57 @@
 #ifndef _HOLDFAST_HELPERS_H
 #define _HOLDFAST_HELPERS_H
 
+#include <linux/mm_types.h>
 #include <linux/types.h>
 
 struct cdev;
 struct device;
+struct file;
 struct file_operations;
 struct holdfast_slot;
 struct inode;
+struct kiocb;
 struct module;
+struct vm_operations_struct;
+struct wait_queue_entry;
+struct wait_queue_head;
 struct work_struct;
 
 struct cdev *holdfast_cdev_add(struct device *dev,
 			       const struct file_operations *fops,
 			       struct module *owner);
 struct device *holdfast_inode_to_device(struct inode *inode);
+bool holdfast_kiocb_nonblocking(struct kiocb *kiocb);
+unsigned long holdfast_compat_pointer(unsigned long argument);
+void holdfast_wait_queue_init(struct wait_queue_head *queue);
+void holdfast_wait_begin(struct wait_queue_head *queue,
+			 struct wait_queue_entry *entry);
+
+int holdfast_fs_mount(void);
+void holdfast_fs_unmount(void);
+struct inode *holdfast_inode_new(void);
+void holdfast_file_set_inode(struct file *file, struct inode *inode);
+void holdfast_inode_unmap(struct inode *inode);
+
+/* What is behind a mapping, as `Kind` in rust/holdfast/chardev/memory.rs. */
+enum holdfast_caching {
+	HOLDFAST_PAGES,
+	HOLDFAST_UNCACHED,
+	HOLDFAST_WRITE_COMBINING,
+	HOLDFAST_CACHED,
+};
+
+int holdfast_vma_set_up(struct vm_area_struct *vma,
+			const struct vm_operations_struct *ops,
+			bool read_only, enum holdfast_caching caching);
+vm_fault_t holdfast_fault_insert(struct vm_fault *vmf, struct page *page,
+				 unsigned long pfn);
+void holdfast_page_write(struct page *page, size_t offset, const void *from,
+			 size_t length);
+void holdfast_page_read(struct page *page, size_t offset, void *to,
+			size_t length);
+void holdfast_page_store(struct page *page, size_t offset, u32 value);
+u32 holdfast_page_load(struct page *page, size_t offset);
 
 void *holdfast_devres_binding(struct device *dev);
 void *holdfast_devres_add(struct device *dev, void (*release)(void *binding),

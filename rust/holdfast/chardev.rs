@@ -4,9 +4,18 @@
 //!
 //! An object whose [`object::Operations::CHARACTER_DEVICE`] is set has a node in devtmpfs while it
 //! is registered. The file operations are the library's own: each enters the door of the object,
-//! calls the driver inside, and leaves. After the end of the registration they answer [`ENODEV`]
-//! without calling the driver, however long a file stays open. An open file holds the memory of the
-//! object and the library, and nothing of the driver.
+//! calls the driver inside, and leaves. An open file holds the memory of the object and the
+//! library, and nothing of the driver.
+//!
+//! # After the end of the registration
+//!
+//! However long a file stays open, the driver is not called any more:
+//!
+//! - every operation answers [`ENODEV`], and `poll` has [`Events::HANGUP`] and [`Events::ERROR`];
+//! - whoever slept in [`Access::wait_until`] or polled was woken, and whoever asked for signals got
+//!   one;
+//! - everything that was mapped is unmapped, and touching it gives SIGBUS;
+//! - closing the file frees what the library has of it.
 //!
 //! # Examples
 //!
@@ -16,16 +25,17 @@
 //!     // …
 //! }
 //!
+//! #[vtable]
 //! impl chardev::Operations for Pf {
 //!     type File = ();
 //!
-//!     fn open(_access: &Access<'_, '_, Self>) -> Result<Self::File> {
+//!     fn open(_access: &Access<'_, '_, Self>, _flags: Flags) -> Result<Self::File> {
 //!         Ok(())
 //!     }
 //!
 //!     fn read(
 //!         access: &Access<'_, '_, Self>,
-//!         _file: &Self::File,
+//!         _file: &Handle<'_, Self>,
 //!         position: &mut i64,
 //!         buffer: &mut IovIterDest<'_>,
 //!     ) -> Result<usize> {
@@ -49,6 +59,7 @@ use crate::{
 
 use core::{
     cell::UnsafeCell,
+    ops::Deref,
     ptr::NonNull, //
 };
 
@@ -57,10 +68,15 @@ use kernel::{
     device,
     error::{
         from_err_ptr,
-        to_result, //
+        to_result,
+        VTABLE_DEFAULT_ERROR, //
     },
+    fs::file::flags,
     id_pool::IdPool,
-    iov::IovIterDest,
+    iov::{
+        IovIterDest,
+        IovIterSource, //
+    },
     list::{
         impl_list_arc_safe,
         impl_list_item,
@@ -83,81 +99,472 @@ use kernel::{
     types::ForeignOwnable, //
 };
 
+#[path = "chardev/memory.rs"]
+mod memory;
+#[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
+#[path = "chardev/tests.rs"]
+mod tests;
+#[path = "chardev/wait.rs"]
+mod wait;
+
+use memory::{
+    Fault,
+    FileSystem,
+    Mapping, //
+};
+
+pub use memory::{
+    Area,
+    Backing,
+    Caching,
+    Memory,
+    Pages, //
+};
+pub use wait::Events;
+
+pub(crate) use wait::{
+    wake_files,
+    State, //
+};
+
 /// The file operations of a driver.
 ///
 /// All are called inside the door of the object: it is registered, its parent is bound, and what is
-/// bound can be used. They may sleep, in process context, if [`object::Operations::wake`] wakes
-/// them.
+/// bound can be used. They may sleep, in process context, and wait in [`Handle::wait_for`] and
+/// [`Access::wait_until`], which the end of the registration wakes, or in a way of their own, which
+/// [`object::Operations::wake`] must wake. They may be called by any number of tasks at once, also
+/// for the same file.
+///
+/// What a driver does not implement answers as a file that does not have it.
+#[vtable]
 pub trait Operations: object::Operations {
     /// Data of an open file.
     ///
-    /// It is dropped when the file is released or when the registration ends, whichever is first;
-    /// the drop must not unregister the object.
+    /// It is dropped when the file is released, inside the door, or when the registration ends,
+    /// whichever is first. So the drop must not unregister the object.
     type File: Send + Sync + 'static;
 
+    /// Whether a file has no position: it cannot be seeked in, nor read or written at a position.
+    const STREAM: bool = false;
+
     /// Opens a file.
-    fn open(access: &Access<'_, '_, Self>) -> Result<Self::File>;
+    fn open(access: &Access<'_, '_, Self>, flags: Flags) -> Result<Self::File>;
 
     /// Reads at `position`, and advances it. The number of bytes read; zero at the end.
+    ///
+    /// Without it, [`EINVAL`].
     fn read(
-        access: &Access<'_, '_, Self>,
-        file: &Self::File,
-        position: &mut i64,
-        buffer: &mut IovIterDest<'_>,
-    ) -> Result<usize>;
+        _access: &Access<'_, '_, Self>,
+        _file: &Handle<'_, Self>,
+        _position: &mut i64,
+        _buffer: &mut IovIterDest<'_>,
+    ) -> Result<usize> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Writes at `position`, and advances it. The number of bytes written.
+    ///
+    /// Without it, [`EINVAL`].
+    fn write(
+        _access: &Access<'_, '_, Self>,
+        _file: &Handle<'_, Self>,
+        _position: &mut i64,
+        _buffer: &mut IovIterSource<'_>,
+    ) -> Result<usize> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Does what `command` says; see [`kernel::ioctl`]. A command that is not known is [`ENOTTY`].
+    ///
+    /// Without it, [`ENOTTY`].
+    fn ioctl(
+        _access: &Access<'_, '_, Self>,
+        _file: &Handle<'_, Self>,
+        _command: u32,
+        _argument: usize,
+    ) -> Result<isize> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// The same, for a 32-bit task on a 64-bit kernel.
+    ///
+    /// Without it, [`Operations::ioctl`] is called, with the argument converted as a pointer; that
+    /// is right if all arguments are pointers to what has the same layout for both, or are ignored.
+    fn compat_ioctl(
+        _access: &Access<'_, '_, Self>,
+        _file: &Handle<'_, Self>,
+        _command: u32,
+        _argument: usize,
+    ) -> Result<isize> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// What the file is ready for. [`Object::wake_pollers`] tells those who wait that it changes.
+    ///
+    /// The wait queue is the library's. Without this, a file is always readable and writable.
+    fn poll(_access: &Access<'_, '_, Self>, _file: &Handle<'_, Self>) -> Events {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// The size of what the file shows, for seeking in it.
+    ///
+    /// Without it, every position can be seeked to, and there is no end to seek from.
+    fn size(_access: &Access<'_, '_, Self>, _file: &Handle<'_, Self>) -> Result<i64> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Says how a mapping of `area` is to be set up.
+    ///
+    /// Nothing is mapped yet: [`Operations::fault`] does that, and must be implemented with this. A
+    /// private mapping that could be written to is refused by the library.
+    ///
+    /// Without it, [`ENODEV`].
+    fn mmap(
+        _access: &Access<'_, '_, Self>,
+        _file: &Handle<'_, Self>,
+        _area: &Area,
+    ) -> Result<Backing> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// The memory for the page number `page` of the file, which user space touches.
+    ///
+    /// It must be of the kind that [`Operations::mmap`] has announced. Called with the mmap lock of
+    /// the task held, so it must not take a lock under which user memory is accessed, nor wait for
+    /// user space. An error is SIGBUS.
+    fn fault<'access>(
+        _access: &'access Access<'_, '_, Self>,
+        _file: &'access Handle<'_, Self>,
+        _page: usize,
+    ) -> Result<Memory<'access>> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 }
+
+/// How a file was opened, and whether the operation on it may block.
+#[derive(Clone, Copy, Debug)]
+pub struct Flags {
+    flags: u32,
+    nonblocking: bool,
+}
+
+impl Flags {
+    /// # Safety
+    ///
+    /// `file` must be valid.
+    unsafe fn of(file: *mut bindings::file) -> Self {
+        // SAFETY: By the safety requirements. `F_SETFL` may write it at the same time, so this is
+        // what `READ_ONCE` is in C.
+        let flags = unsafe { (&raw const (*file).f_flags).read_volatile() };
+        Self {
+            flags,
+            nonblocking: flags & flags::O_NONBLOCK != 0,
+        }
+    }
+
+    /// The same for a read or write, which may be asked not to block by itself.
+    ///
+    /// # Safety
+    ///
+    /// `kiocb` must be valid.
+    unsafe fn of_kiocb(kiocb: *mut bindings::kiocb) -> Self {
+        // SAFETY: By the safety requirements.
+        unsafe {
+            Self {
+                nonblocking: shims::holdfast_kiocb_nonblocking(kiocb),
+                ..Self::of((*kiocb).ki_filp)
+            }
+        }
+    }
+
+    /// The flags, see [`kernel::fs::file::flags`].
+    pub fn bits(self) -> u32 {
+        self.flags
+    }
+
+    /// Whether an operation that would have to wait must return [`EAGAIN`] instead.
+    pub fn is_nonblocking(self) -> bool {
+        self.nonblocking
+    }
+
+    /// Whether it can be read from.
+    pub fn is_readable(self) -> bool {
+        self.flags & flags::O_ACCMODE != flags::O_WRONLY
+    }
+
+    /// Whether it can be written to.
+    pub fn is_writable(self) -> bool {
+        self.flags & flags::O_ACCMODE != flags::O_RDONLY
+    }
+}
+
+/// An open file, as an operation on it sees it.
+///
+/// It dereferences to the driver's data, [`Operations::File`].
+pub struct Handle<'a, T: Operations> {
+    data: &'a T::File,
+    flags: Flags,
+}
+
+impl<T: Operations> Handle<'_, T> {
+    /// How it was opened, and whether this operation may block.
+    pub fn flags(&self) -> Flags {
+        self.flags
+    }
+}
+
+impl<T: Operations> Deref for Handle<'_, T> {
+    type Target = T::File;
+
+    fn deref(&self) -> &T::File {
+        self.data
+    }
+}
+
+/// A function of a driver that is given an open file, and more arguments.
+macro_rules! function {
+    ($($argument:ty),* => $result:ty) => {
+        unsafe fn(&Header, &FileData, Flags, $($argument),*) -> $result
+    };
+}
+
+type Open = unsafe fn(&Header, Flags) -> Result<FileData>;
+type Read = function!(&mut i64, &mut IovIterDest<'_> => Result<usize>);
+type Write = function!(&mut i64, &mut IovIterSource<'_> => Result<usize>);
+type Ioctl = function!(u32, usize => Result<isize>);
+type Poll = function!(=> Events);
+type Size = function!(=> Result<i64>);
+type Mmap = function!(&Area => Result<Backing>);
+type HandleFault = function!(&Fault => Result<bindings::vm_fault_t>);
 
 /// The functions of a driver's character device, with the types erased.
 ///
 /// They lie in the driver's module, and are called inside the door or by the owner of the teardown.
+///
+/// # Safety of the functions
+///
+/// The header must be one of an object of this type, and the caller inside its door. The data must
+/// come from `open`.
 #[derive(Clone, Copy)]
 pub struct Functions {
-    /// # Safety
-    ///
-    /// The header must be one of an object of this type, and the caller inside its door.
-    open: unsafe fn(&Header) -> Result<FileData>,
+    stream: bool,
+    open: Open,
+    read: Option<Read>,
+    write: Option<Write>,
+    ioctl: Option<Ioctl>,
+    compat_ioctl: Option<Ioctl>,
+    poll: Option<Poll>,
+    size: Option<Size>,
+    mapping: Option<MappingFunctions>,
+}
 
-    /// # Safety
-    ///
-    /// As `open`, and the data must come from it.
-    read: unsafe fn(&Header, &FileData, &mut i64, &mut IovIterDest<'_>) -> Result<usize>,
+/// The functions for mappings, of which there are both or none.
+///
+/// As [`Functions`].
+#[derive(Clone, Copy)]
+struct MappingFunctions {
+    mmap: Mmap,
+    fault: HandleFault,
+}
+
+/// `Some(function)` if the driver has it.
+macro_rules! if_implemented {
+    ($has:expr, $function:expr) => {
+        if $has {
+            Some($function)
+        } else {
+            None
+        }
+    };
 }
 
 impl Functions {
     /// The functions of `T`.
     pub const fn of<T: Operations>() -> Self {
+        assert!(
+            T::HAS_MMAP == T::HAS_FAULT,
+            "chardev::Operations::mmap and ::fault must be implemented together"
+        );
+        assert!(
+            T::HAS_IOCTL || !T::HAS_COMPAT_IOCTL,
+            "chardev::Operations::compat_ioctl needs ::ioctl"
+        );
+
         Self {
+            stream: T::STREAM,
             open: open::<T>,
-            read: read::<T>,
+            read: if_implemented!(T::HAS_READ, read::<T>),
+            write: if_implemented!(T::HAS_WRITE, write::<T>),
+            ioctl: if_implemented!(T::HAS_IOCTL, ioctl::<T>),
+            compat_ioctl: if_implemented!(T::HAS_COMPAT_IOCTL, compat_ioctl::<T>),
+            poll: if_implemented!(T::HAS_POLL, poll::<T>),
+            size: if_implemented!(T::HAS_SIZE, size::<T>),
+            mapping: if_implemented!(
+                T::HAS_MMAP,
+                MappingFunctions {
+                    mmap: mmap::<T>,
+                    fault: fault::<T>,
+                }
+            ),
         }
     }
 }
 
 /// # Safety
 ///
-/// As [`Functions::open`] says.
-unsafe fn open<T: Operations>(header: &Header) -> Result<FileData> {
+/// As [`Functions`] says.
+unsafe fn open<T: Operations>(header: &Header, flags: Flags) -> Result<FileData> {
     // SAFETY: By the safety requirements.
     let access = unsafe { Object::<T>::from_header(header).inside() };
 
-    Ok(FileData::new(KBox::new(T::open(&access)?, GFP_KERNEL)?))
+    Ok(FileData::new(KBox::new(
+        T::open(&access, flags)?,
+        GFP_KERNEL,
+    )?))
+}
+
+/// Calls `operation` with what the driver knows of an open file.
+///
+/// # Safety
+///
+/// As [`Functions`] says.
+unsafe fn with_file<T: Operations, R>(
+    header: &Header,
+    data: &FileData,
+    flags: Flags,
+    operation: impl FnOnce(&Access<'_, '_, T>, &Handle<'_, T>) -> R,
+) -> R {
+    // SAFETY: By the safety requirements; the closure works for any lifetimes.
+    let access = unsafe { Object::<T>::from_header(header).inside() };
+    let handle = Handle {
+        // SAFETY: By the safety requirements, `data` was made by `open::<T>`.
+        data: unsafe { data.get::<T::File>() },
+        flags,
+    };
+
+    operation(&access, &handle)
 }
 
 /// # Safety
 ///
-/// As [`Functions::read`] says.
+/// As [`Functions`] says.
 unsafe fn read<T: Operations>(
     header: &Header,
     data: &FileData,
+    flags: Flags,
     position: &mut i64,
     buffer: &mut IovIterDest<'_>,
 ) -> Result<usize> {
     // SAFETY: By the safety requirements.
-    let access = unsafe { Object::<T>::from_header(header).inside() };
-    // SAFETY: By the safety requirements, `data` was made by `open::<T>`.
-    let file = unsafe { data.get::<T::File>() };
+    unsafe {
+        with_file::<T, _>(header, data, flags, |access, file| {
+            T::read(access, file, position, buffer)
+        })
+    }
+}
 
-    T::read(&access, file, position, buffer)
+/// # Safety
+///
+/// As [`Functions`] says.
+unsafe fn write<T: Operations>(
+    header: &Header,
+    data: &FileData,
+    flags: Flags,
+    position: &mut i64,
+    buffer: &mut IovIterSource<'_>,
+) -> Result<usize> {
+    // SAFETY: By the safety requirements.
+    unsafe {
+        with_file::<T, _>(header, data, flags, |access, file| {
+            T::write(access, file, position, buffer)
+        })
+    }
+}
+
+/// # Safety
+///
+/// As [`Functions`] says.
+unsafe fn ioctl<T: Operations>(
+    header: &Header,
+    data: &FileData,
+    flags: Flags,
+    command: u32,
+    argument: usize,
+) -> Result<isize> {
+    // SAFETY: By the safety requirements.
+    unsafe {
+        with_file::<T, _>(header, data, flags, |access, file| {
+            T::ioctl(access, file, command, argument)
+        })
+    }
+}
+
+/// # Safety
+///
+/// As [`Functions`] says.
+unsafe fn compat_ioctl<T: Operations>(
+    header: &Header,
+    data: &FileData,
+    flags: Flags,
+    command: u32,
+    argument: usize,
+) -> Result<isize> {
+    // SAFETY: By the safety requirements.
+    unsafe {
+        with_file::<T, _>(header, data, flags, |access, file| {
+            T::compat_ioctl(access, file, command, argument)
+        })
+    }
+}
+
+/// # Safety
+///
+/// As [`Functions`] says.
+unsafe fn poll<T: Operations>(header: &Header, data: &FileData, flags: Flags) -> Events {
+    // SAFETY: By the safety requirements.
+    unsafe { with_file::<T, _>(header, data, flags, |access, file| T::poll(access, file)) }
+}
+
+/// # Safety
+///
+/// As [`Functions`] says.
+unsafe fn size<T: Operations>(header: &Header, data: &FileData, flags: Flags) -> Result<i64> {
+    // SAFETY: By the safety requirements.
+    unsafe { with_file::<T, _>(header, data, flags, |access, file| T::size(access, file)) }
+}
+
+/// # Safety
+///
+/// As [`Functions`] says.
+unsafe fn mmap<T: Operations>(
+    header: &Header,
+    data: &FileData,
+    flags: Flags,
+    area: &Area,
+) -> Result<Backing> {
+    // SAFETY: By the safety requirements.
+    unsafe {
+        with_file::<T, _>(header, data, flags, |access, file| {
+            T::mmap(access, file, area)
+        })
+    }
+}
+
+/// # Safety
+///
+/// As [`Functions`] says.
+unsafe fn fault<T: Operations>(
+    header: &Header,
+    data: &FileData,
+    flags: Flags,
+    fault: &Fault,
+) -> Result<bindings::vm_fault_t> {
+    // SAFETY: By the safety requirements.
+    unsafe {
+        with_file::<T, _>(header, data, flags, |access, file| {
+            T::fault(access, file, fault.page()).map(|memory| fault.insert(memory))
+        })
+    }
 }
 
 /// The driver's data of an open file, with its type erased.
@@ -213,17 +620,21 @@ impl Drop for FileData {
 /// # Invariants
 ///
 /// - `device` is the one of an object.
-/// - `data` is there while this is in the [`OpenFiles`] of the object. It is taken under their
-///   lock, when no file operation is using it: either in `release`, or by the owner of the teardown
-///   with nobody inside the door.
+/// - From its opening until the release of the file or the end of the registration, whichever is
+///   first, this is in the [`OpenFiles`] of the object, and `data` is there.
+/// - `data` is taken either inside the door when the file is released, which is after all other
+///   operations on it, or by the owner of the teardown when nobody is inside. So it is there, and
+///   stays, for every other operation on the file that is inside.
 #[pin_data]
 pub(crate) struct OpenFile {
     #[pin]
     links: ListLinks,
     #[pin]
     tracker: AtomicTracker,
-    device: ARef<device::Device>,
     data: UnsafeCell<Option<FileData>>,
+    // Before `device`, as the inode must go before the library may.
+    mapping: Option<Mapping>,
+    device: ARef<device::Device>,
 }
 
 // SAFETY: `data` is `Send` and `Sync`, and synchronised as the type invariants say.
@@ -246,15 +657,49 @@ impl OpenFile {
         unsafe { Header::of_device(device_pointer(&self.device)) }
     }
 
+    /// Enters the door and calls `operation` there.
+    fn inside<R>(
+        &self,
+        operation: impl FnOnce(&Header, &Functions, &FileData) -> Result<R>,
+    ) -> Result<R> {
+        let header = self.header();
+        let _inside = header.enter().ok_or(ENODEV)?;
+        let functions = header.functions().chardev.as_ref().ok_or(ENODEV)?;
+        // SAFETY: By the type invariants, nobody takes the data while this is inside.
+        let data = unsafe { (*self.data.get()).as_ref() }.ok_or(ENODEV)?;
+
+        operation(header, functions, data)
+    }
+
     /// Drops the driver's data.
     ///
     /// # Safety
     ///
-    /// The caller must hold the lock of the [`OpenFiles`] that it has just taken this from, and no
-    /// file operation may be using the data.
+    /// The caller must be the one who has taken this off the [`OpenFiles`], and be either inside
+    /// the door and releasing the file, or the owner of the teardown with nobody inside.
     unsafe fn drop_data(&self) {
-        // SAFETY: By the safety requirements and the type invariants, nobody else uses it.
+        // SAFETY: By the safety requirements and the type invariants, nobody else uses it, and the
+        // driver is there.
         drop(unsafe { (*self.data.get()).take() });
+    }
+
+    /// Gives up what the driver has of a file that is being released.
+    fn release(&self) {
+        let header = self.header();
+
+        // If the door is closed, then the owner of the teardown drops the data, or has done so. It
+        // finds it in the list, which has a reference of its own.
+        let Some(_inside) = header.enter() else {
+            return;
+        };
+
+        // SAFETY: An `OpenFile` is only ever in the list of its own object.
+        let listed = unsafe { header.files.lock().list.remove(self) };
+        if listed.is_some() {
+            // SAFETY: Taken off the list just now, inside the door, and all other operations on the
+            // file are over.
+            unsafe { self.drop_data() };
+        }
     }
 }
 
@@ -269,13 +714,21 @@ impl OpenFiles {
     }
 }
 
-/// Drops the driver's data of all open files.
+/// Takes away what open files have of the driver: what they have mapped, and their data.
 ///
 /// Must be called by the owner of the teardown only, when nobody is inside the door.
 pub(crate) fn drop_file_data(header: &Header) {
-    let mut files = header.files.lock();
-    while let Some(file) = files.list.pop_front() {
-        // SAFETY: Taken from the list under its lock, and nobody is inside the door.
+    // SAFETY: By the type invariants of `State`, it is the owner of the teardown that takes it.
+    let mapping = unsafe { (*header.chardev.mapping.get()).take() };
+    if let Some(mapping) = mapping {
+        mapping.unmap_all();
+    }
+
+    // Nobody else touches the list any more: it takes being inside. So the driver's code runs
+    // without the lock.
+    let mut files = core::mem::replace(&mut header.files.lock().list, List::new());
+    while let Some(file) = files.pop_front() {
+        // SAFETY: Taken off the list, and nobody is inside the door.
         unsafe { file.drop_data() };
     }
 }
@@ -286,9 +739,32 @@ const FILE_OPERATIONS: bindings::file_operations = bindings::file_operations {
     open: Some(fops_open),
     release: Some(fops_release),
     read_iter: Some(fops_read_iter),
-    llseek: Some(bindings::default_llseek),
+    write_iter: Some(fops_write_iter),
+    unlocked_ioctl: Some(fops_ioctl),
+    compat_ioctl: Some(fops_compat_ioctl),
+    poll: Some(fops_poll),
+    llseek: Some(fops_llseek),
+    fasync: Some(fops_fasync),
+    mmap: Some(fops_mmap),
     ..pin_init::zeroed()
 };
+
+/// The operations of every mapping of the library.
+const MAPPING_OPERATIONS: bindings::vm_operations_struct = bindings::vm_operations_struct {
+    fault: Some(vm_fault),
+    ..pin_init::zeroed()
+};
+
+/// The open file behind `file`.
+///
+/// # Safety
+///
+/// [`fops_open`] must have opened `file`, which must not be released while the result is used.
+unsafe fn open_file_of<'a>(file: *mut bindings::file) -> ArcBorrow<'a, OpenFile> {
+    // SAFETY: By the safety requirements, `fops_open` has put an `Arc<OpenFile>` there, which lives
+    // until `fops_release`.
+    unsafe { Arc::<OpenFile>::borrow((*file).private_data) }
+}
 
 /// # Safety
 ///
@@ -296,11 +772,10 @@ const FILE_OPERATIONS: bindings::file_operations = bindings::file_operations {
 unsafe extern "C" fn fops_open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
     // SAFETY: By the safety requirements, the device is the embedded one of an object, and the
     // `cdev` that is being opened holds it.
-    let device = unsafe { shims::holdfast_inode_to_device(inode) };
-    // SAFETY: As above.
-    let header = unsafe { Header::of_device(device) };
+    let header = unsafe { Header::of_device(shims::holdfast_inode_to_device(inode)) };
 
-    match open_file(header) {
+    // SAFETY: By the safety requirements, these are the arguments of an `open` operation.
+    match unsafe { open_file(header, inode, file) } {
         Ok(open_file) => {
             // SAFETY: By the safety requirements, `file` is being opened.
             unsafe { (*file).private_data = open_file.into_foreign() };
@@ -310,26 +785,50 @@ unsafe extern "C" fn fops_open(inode: *mut bindings::inode, file: *mut bindings:
     }
 }
 
-fn open_file(header: &Header) -> Result<Arc<OpenFile>> {
+/// # Safety
+///
+/// For use in an `open` operation, with its arguments, and what it returns must be dropped when the
+/// file is released.
+unsafe fn open_file(
+    header: &Header,
+    inode: *mut bindings::inode,
+    file: *mut bindings::file,
+) -> Result<Arc<OpenFile>> {
     let _inside = header.enter().ok_or(ENODEV)?;
     let functions = header.functions().chardev.as_ref().ok_or(ENODEV)?;
 
-    // SAFETY: These are the functions for this object, and the caller is inside.
-    let data = unsafe { (functions.open)(header) }?;
+    // SAFETY: By the type invariants of `State`, it is not written while somebody is inside.
+    let mapping = unsafe { (*header.chardev.mapping.get()).clone() };
+
+    // SAFETY: These are the functions for this object, and the caller is inside. The file is valid
+    // by the safety requirements.
+    let data = unsafe { (functions.open)(header, Flags::of(file)) }?;
 
     // INVARIANT: The data is there, and this is put on the list, which nobody empties while
     // somebody is inside.
-    let file = ListArc::pin_init::<Error>(
+    let open_file = ListArc::pin_init::<Error>(
         try_pin_init!(OpenFile {
             links <- ListLinks::new(),
             tracker <- AtomicTracker::new(),
-            device: header.as_device().into(),
             data: UnsafeCell::new(Some(data)),
+            mapping,
+            device: header.as_device().into(),
         }? Error),
         GFP_KERNEL,
     )?;
-    let reference = file.clone_arc();
-    header.files.lock().list.push_back(file);
+
+    // Nothing fails from here on.
+    if functions.stream {
+        // SAFETY: By the safety requirements.
+        unsafe { bindings::stream_open(inode, file) };
+    }
+    if let Some(mapping) = &open_file.mapping {
+        // SAFETY: By the safety requirements.
+        unsafe { mapping.attach(file) };
+    }
+
+    let reference = open_file.clone_arc();
+    header.files.lock().list.push_back(open_file);
 
     Ok(reference)
 }
@@ -344,17 +843,7 @@ unsafe extern "C" fn fops_release(
     // SAFETY: By the safety requirements, `fops_open` has put an `Arc<OpenFile>` there.
     let open_file = unsafe { Arc::<OpenFile>::from_foreign((*file).private_data) };
 
-    let mut files = open_file.header().files.lock();
-    // SAFETY: An `OpenFile` is only ever in the list of its own object.
-    if unsafe { files.list.remove(&open_file) }.is_some() {
-        // The registration has not ended: its end drops the data of the files in the list, for
-        // which it needs the lock. So the driver is there.
-        //
-        // SAFETY: Taken from the list under its lock; all operations of this file are over.
-        unsafe { open_file.drop_data() };
-    }
-    drop(files);
-
+    open_file.release();
     0
 }
 
@@ -365,36 +854,219 @@ unsafe extern "C" fn fops_read_iter(
     kiocb: *mut bindings::kiocb,
     iter: *mut bindings::iov_iter,
 ) -> isize {
-    // SAFETY: By the safety requirements, `fops_open` has put an `Arc<OpenFile>` there, which lives
-    // until `fops_release`.
-    let open_file: ArcBorrow<'_, OpenFile> =
-        unsafe { Arc::<OpenFile>::borrow((*(*kiocb).ki_filp).private_data) };
+    // SAFETY: By the safety requirements.
+    let open_file = unsafe { open_file_of((*kiocb).ki_filp) };
+    // SAFETY: The VFS gives a valid kiocb.
+    let flags = unsafe { Flags::of_kiocb(kiocb) };
     // SAFETY: The VFS gives an iterator to read into.
     let buffer = unsafe { IovIterDest::from_raw(iter) };
     // SAFETY: The VFS gives a valid kiocb, which nobody else uses meanwhile.
     let position = unsafe { &mut (*kiocb).ki_pos };
 
-    match read_file(&open_file, position, buffer) {
-        Ok(read) => read as isize,
-        Err(error) => error.to_errno() as isize,
-    }
+    let read = open_file.inside(|header, functions, data| {
+        let read = functions.read.ok_or(EINVAL)?;
+        // SAFETY: These are the functions for this object, and the caller is inside.
+        unsafe { read(header, data, flags, position, buffer) }
+    });
+    read.map_or_else(|error| error.to_errno() as isize, |read| read as isize)
 }
 
-fn read_file(
-    open_file: &OpenFile,
-    position: &mut i64,
-    buffer: &mut IovIterDest<'_>,
-) -> Result<usize> {
+/// # Safety
+///
+/// Called by the VFS for a file that [`fops_open`] opened.
+unsafe extern "C" fn fops_write_iter(
+    kiocb: *mut bindings::kiocb,
+    iter: *mut bindings::iov_iter,
+) -> isize {
+    // SAFETY: By the safety requirements.
+    let open_file = unsafe { open_file_of((*kiocb).ki_filp) };
+    // SAFETY: The VFS gives a valid kiocb.
+    let flags = unsafe { Flags::of_kiocb(kiocb) };
+    // SAFETY: The VFS gives an iterator to write from.
+    let buffer = unsafe { IovIterSource::from_raw(iter) };
+    // SAFETY: The VFS gives a valid kiocb, which nobody else uses meanwhile.
+    let position = unsafe { &mut (*kiocb).ki_pos };
+
+    let written = open_file.inside(|header, functions, data| {
+        let write = functions.write.ok_or(EINVAL)?;
+        // SAFETY: These are the functions for this object, and the caller is inside.
+        unsafe { write(header, data, flags, position, buffer) }
+    });
+    written.map_or_else(
+        |error| error.to_errno() as isize,
+        |written| written as isize,
+    )
+}
+
+/// # Safety
+///
+/// Called by the VFS for a file that [`fops_open`] opened.
+unsafe extern "C" fn fops_ioctl(
+    file: *mut bindings::file,
+    command: c_uint,
+    argument: c_ulong,
+) -> c_long {
+    // SAFETY: By the safety requirements.
+    let (open_file, flags) = unsafe { (open_file_of(file), Flags::of(file)) };
+
+    let result = open_file.inside(|header, functions, data| {
+        let ioctl = functions.ioctl.ok_or(ENOTTY)?;
+        // SAFETY: These are the functions for this object, and the caller is inside.
+        unsafe { ioctl(header, data, flags, command, argument) }
+    });
+    result.map_or_else(
+        |error| error.to_errno() as c_long,
+        |result| result as c_long,
+    )
+}
+
+/// # Safety
+///
+/// Called by the VFS for a file that [`fops_open`] opened.
+unsafe extern "C" fn fops_compat_ioctl(
+    file: *mut bindings::file,
+    command: c_uint,
+    argument: c_ulong,
+) -> c_long {
+    // SAFETY: By the safety requirements.
+    let (open_file, flags) = unsafe { (open_file_of(file), Flags::of(file)) };
+
+    let result = open_file.inside(|header, functions, data| {
+        if let Some(ioctl) = functions.compat_ioctl {
+            // SAFETY: These are the functions for this object, and the caller is inside.
+            return unsafe { ioctl(header, data, flags, command, argument) };
+        }
+        let ioctl = functions.ioctl.ok_or(ENOTTY)?;
+        // SAFETY: As above; the conversion is one of numbers.
+        unsafe {
+            let argument = shims::holdfast_compat_pointer(argument);
+            ioctl(header, data, flags, command, argument)
+        }
+    });
+    result.map_or_else(
+        |error| error.to_errno() as c_long,
+        |result| result as c_long,
+    )
+}
+
+/// # Safety
+///
+/// Called by the VFS for a file that [`fops_open`] opened.
+unsafe extern "C" fn fops_poll(
+    file: *mut bindings::file,
+    table: *mut bindings::poll_table_struct,
+) -> bindings::__poll_t {
+    // SAFETY: By the safety requirements.
+    let (open_file, flags) = unsafe { (open_file_of(file), Flags::of(file)) };
+
+    let events = open_file.inside(|header, functions, data| {
+        // First, so that no change is missed between the answer and the sleep.
+        //
+        // SAFETY: These are the arguments of a `poll` operation of a file of this object.
+        unsafe { header.chardev.register(file, table) };
+
+        let events = match functions.poll {
+            // SAFETY: These are the functions for this object, and the caller is inside.
+            Some(poll) => unsafe { poll(header, data, flags) },
+            None => Events::READABLE | Events::WRITABLE,
+        };
+        // Either this sees that the door is closed, or `wake_files` finds the poller.
+        if header.is_open() {
+            Ok(events)
+        } else {
+            Err(ENODEV)
+        }
+    });
+    events.unwrap_or(Events::GONE).as_raw()
+}
+
+/// # Safety
+///
+/// Called by the VFS for a file that [`fops_open`] opened.
+unsafe extern "C" fn fops_llseek(
+    file: *mut bindings::file,
+    offset: bindings::loff_t,
+    whence: c_int,
+) -> bindings::loff_t {
+    // SAFETY: By the safety requirements.
+    let (open_file, flags) = unsafe { (open_file_of(file), Flags::of(file)) };
+
+    let position = open_file.inside(|header, functions, data| {
+        let Some(size) = functions.size else {
+            // SAFETY: These are the arguments of an `llseek` operation.
+            return Ok(unsafe { bindings::default_llseek(file, offset, whence) });
+        };
+        // SAFETY: These are the functions for this object, and the caller is inside.
+        let size = unsafe { size(header, data, flags) }?;
+        // SAFETY: These are the arguments of an `llseek` operation.
+        Ok(unsafe { bindings::fixed_size_llseek(file, offset, whence, size) })
+    });
+    position.unwrap_or_else(|error| error.to_errno().into())
+}
+
+/// # Safety
+///
+/// Called by the VFS for a file that [`fops_open`] opened; also before it is released, if it is on
+/// the list.
+unsafe extern "C" fn fops_fasync(descriptor: c_int, file: *mut bindings::file, on: c_int) -> c_int {
+    // SAFETY: By the safety requirements.
+    let open_file = unsafe { open_file_of(file) };
     let header = open_file.header();
-    let _inside = header.enter().ok_or(ENODEV)?;
-    let functions = header.functions().chardev.as_ref().ok_or(ENODEV)?;
 
-    // SAFETY: By the type invariants, the data is not taken while somebody is inside.
-    let data = unsafe { (*open_file.data.get()).as_ref() }.ok_or(ENODEV)?;
+    // To be taken off the list nothing is needed but the list.
+    let inside = header.enter();
+    if on != 0 && inside.is_none() {
+        return ENODEV.to_errno();
+    }
+    // SAFETY: These are the arguments of a `fasync` operation of a file of this object.
+    unsafe { header.chardev.signal(header, descriptor, file, on) }
+}
 
-    // SAFETY: These are the functions for this object, the caller is inside, and `data` was made by
-    // `open` of the same functions.
-    unsafe { (functions.read)(header, data, position, buffer) }
+/// # Safety
+///
+/// Called by the VFS for a file that [`fops_open`] opened.
+#[inline(never)]
+unsafe extern "C" fn fops_mmap(
+    file: *mut bindings::file,
+    vma: *mut bindings::vm_area_struct,
+) -> c_int {
+    // SAFETY: By the safety requirements.
+    let (open_file, flags) = unsafe { (open_file_of(file), Flags::of(file)) };
+
+    let result = open_file.inside(|header, functions, data| {
+        let functions = functions.mapping.as_ref().ok_or(ENODEV)?;
+        // SAFETY: This is an argument of an `mmap` operation.
+        let area = unsafe { Area::of(vma) };
+        // SAFETY: These are the functions for this object, and the caller is inside.
+        let backing = unsafe { (functions.mmap)(header, data, flags, &area) }?;
+        // SAFETY: This is an argument of an `mmap` operation, and the operations are static.
+        unsafe { backing.set_up(vma, &MAPPING_OPERATIONS) }
+    });
+    result.map_or_else(|error| error.to_errno(), |()| 0)
+}
+
+/// # Safety
+///
+/// Called by the memory management for a mapping that [`fops_mmap`] has set up.
+unsafe extern "C" fn vm_fault(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
+    // SAFETY: By the safety requirements.
+    let fault = unsafe { Fault::from_raw(vmf) };
+    let file = fault.file();
+    // SAFETY: A mapping has the file open that it was made of, which `fops_open` opened.
+    let (open_file, flags) = unsafe { (open_file_of(file), Flags::of(file)) };
+
+    let result = open_file.inside(|header, functions, data| {
+        let functions = functions.mapping.as_ref().ok_or(ENODEV)?;
+        // SAFETY: These are the functions for this object, and the caller is inside.
+        unsafe { (functions.fault)(header, data, flags, &fault) }
+    });
+    result.unwrap_or_else(|error| {
+        if error == ENOMEM {
+            bindings::vm_fault_reason_VM_FAULT_OOM
+        } else {
+            bindings::vm_fault_reason_VM_FAULT_SIGBUS
+        }
+    })
 }
 
 /// How many character devices there can be at once.
@@ -411,25 +1083,30 @@ global_lock! {
     unsafe(uninit) static NUMBERS: Mutex<Option<Numbers>> = None;
 }
 
-/// The library's region of character device numbers.
+/// The library's region of character device numbers, and what else its devices need.
 ///
 /// # Invariants
 ///
 /// `base` is the start of a region of [`MINORS`] numbers.
 pub(crate) struct NumberSpace {
     base: bindings::dev_t,
+    _file_system: FileSystem,
 }
 
 impl NumberSpace {
     /// Takes the region. Called once, when the library is loaded.
     pub(crate) fn new() -> Result<Self> {
+        let file_system = FileSystem::new()?;
         let mut base = 0;
         // SAFETY: `base` is valid for writes, and the name is static.
         to_result(unsafe {
             bindings::alloc_chrdev_region(&mut base, 0, MINORS, c"holdfast".as_char_ptr())
         })?;
         // INVARIANT: Taken just now.
-        let this = Self { base };
+        let this = Self {
+            base,
+            _file_system: file_system,
+        };
 
         // SAFETY: Called once, before anything else in this module.
         unsafe { NUMBERS.init() };
@@ -504,6 +1181,15 @@ impl Node {
     #[inline(never)]
     pub(crate) fn add(device: *mut bindings::device) -> Result<Self> {
         let number = Number::take()?;
+
+        // SAFETY: The callers, which are in this crate, give the initialised device of an object.
+        let header = unsafe { Header::of_device(device) };
+        let functions = header.functions().chardev.as_ref();
+        if functions.is_some_and(|functions| functions.mapping.is_some()) {
+            let mapping = Mapping::new()?;
+            // SAFETY: By the type invariants of `State`, nobody can open the object yet.
+            unsafe { *header.chardev.mapping.get() = Some(mapping) };
+        }
 
         // SAFETY: The callers, which are in this crate, give the initialised device of an object
         // that is not added yet. The file operations are static, and are for such devices.

@@ -444,6 +444,8 @@ pub(crate) struct Header {
     deferred: Opaque<bindings::work_struct>,
     #[pin]
     pub(crate) files: Mutex<chardev::OpenFiles>,
+    #[pin]
+    pub(crate) chardev: chardev::State,
 }
 
 // SAFETY: The fields are synchronised as the type invariants say, the rest by the kernel.
@@ -513,6 +515,7 @@ impl Header {
         unsafe {
             let this = Self::of_revocable(revocable);
             (this.functions.wake)(this);
+            chardev::wake_files(this);
         }
     }
 
@@ -597,6 +600,7 @@ impl Header {
                 Opaque::ffi_init(|work| shims::holdfast_work_init(work, Self::run_deferred))
             },
             files <- chardev::OpenFiles::new(),
+            chardev <- chardev::State::new(),
         });
 
         // SAFETY: By the safety requirements.
@@ -663,6 +667,11 @@ impl Header {
                 number as c_uint,
             )
         })
+    }
+
+    /// Whether the door is open.
+    pub(crate) fn is_open(&self) -> bool {
+        self.revocable.is_open()
     }
 
     /// The embedded device.
@@ -841,6 +850,11 @@ impl<T: Operations> Object<T> {
     pub(crate) unsafe fn from_header(header: &Header) -> &Self {
         // SAFETY: By the safety requirements, and because the header is the first field.
         unsafe { &*core::ptr::from_ref(header).cast() }
+    }
+
+    /// The part that does not depend on the type.
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
     }
 
     /// # Safety

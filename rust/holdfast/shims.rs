@@ -7,6 +7,7 @@ use kernel::{
     ffi::{
         c_int,
         c_uint,
+        c_ulong,
         c_void, //
     }, //
 };
@@ -26,6 +27,45 @@ extern "C" {
         owner: *mut bindings::module,
     ) -> *mut bindings::cdev;
     pub(crate) fn holdfast_inode_to_device(inode: *mut bindings::inode) -> *mut bindings::device;
+    pub(crate) fn holdfast_kiocb_nonblocking(kiocb: *mut bindings::kiocb) -> bool;
+    pub(crate) fn holdfast_compat_pointer(argument: c_ulong) -> c_ulong;
+    pub(crate) fn holdfast_wait_queue_init(queue: *mut bindings::wait_queue_head);
+    pub(crate) fn holdfast_wait_begin(
+        queue: *mut bindings::wait_queue_head,
+        entry: *mut bindings::wait_queue_entry,
+    );
+
+    pub(crate) fn holdfast_fs_mount() -> c_int;
+    pub(crate) fn holdfast_fs_unmount();
+    pub(crate) fn holdfast_inode_new() -> *mut bindings::inode;
+    pub(crate) fn holdfast_file_set_inode(file: *mut bindings::file, inode: *mut bindings::inode);
+    pub(crate) fn holdfast_inode_unmap(inode: *mut bindings::inode);
+
+    pub(crate) fn holdfast_vma_set_up(
+        vma: *mut bindings::vm_area_struct,
+        ops: *const bindings::vm_operations_struct,
+        read_only: bool,
+        caching: c_uint,
+    ) -> c_int;
+    pub(crate) fn holdfast_fault_insert(
+        vmf: *mut bindings::vm_fault,
+        page: *mut bindings::page,
+        pfn: c_ulong,
+    ) -> bindings::vm_fault_t;
+    pub(crate) fn holdfast_page_write(
+        page: *mut bindings::page,
+        offset: usize,
+        from: *const c_void,
+        length: usize,
+    );
+    pub(crate) fn holdfast_page_read(
+        page: *mut bindings::page,
+        offset: usize,
+        to: *mut c_void,
+        length: usize,
+    );
+    pub(crate) fn holdfast_page_store(page: *mut bindings::page, offset: usize, value: u32);
+    pub(crate) fn holdfast_page_load(page: *mut bindings::page, offset: usize) -> u32;
 
     pub(crate) fn holdfast_devres_binding(dev: *mut bindings::device) -> *mut c_void;
     pub(crate) fn holdfast_devres_add(

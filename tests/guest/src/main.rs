@@ -10,11 +10,13 @@
 
 mod demo;
 mod kernel;
+mod mailbox;
 mod pci;
 mod runner;
 mod sample;
 mod scenario;
 mod scenarios;
+mod sys;
 mod wait;
 
 use std::process::ExitCode;
@@ -26,6 +28,7 @@ const HELP: &str = "\
 usage: holdfast-guest list             describe all scenarios as JSON
        holdfast-guest run [NAME...]    run these, or all, and print KTAP
        holdfast-guest child NAME       run one here, without any harness around it
+       holdfast-guest part NAME       do what another process does in a scenario
        holdfast-guest demo             do what the demo tells about
 ";
 
@@ -60,6 +63,7 @@ fn command() -> Result<ExitCode> {
         }
         Some("run") => runner::run(names),
         Some("child") if names.len() == 1 => Ok(runner::child(scenario::find(&names[0])?)),
+        Some("part") if names.len() == 1 => mailbox::part(&names[0]),
         Some("demo") => demo::run().map(|()| ExitCode::SUCCESS),
         _ => bail!("nothing to do\n{HELP}"),
     }

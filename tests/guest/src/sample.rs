@@ -11,6 +11,7 @@ use anyhow::{anyhow, bail, ensure, Context, Result};
 use rustix::io::Errno;
 
 use crate::kernel;
+use crate::mailbox;
 use crate::pci::{self, Device};
 use crate::scenario::Skip;
 use crate::wait;
@@ -138,9 +139,11 @@ pub fn expect_no_class_device() -> Result<()> {
 /// Brings everything back to where scenarios begin: no module loaded, no VF on,
 /// the igb there. Says what could not be undone.
 pub fn clean_up() -> Result<()> {
-    if kernel::module_is_loaded(MODULE) {
-        kernel::wait_until_unused(MODULE)?;
-        kernel::rmmod(MODULE).with_context(|| format!("rmmod {MODULE} after the scenario"))?;
+    for module in [MODULE, mailbox::MODULE] {
+        if kernel::module_is_loaded(module) {
+            kernel::wait_until_unused(module)?;
+            kernel::rmmod(module).with_context(|| format!("rmmod {module} after the scenario"))?;
+        }
     }
     if kernel::module_is_loaded(LIBRARY) {
         unload_library()?;

@@ -2,6 +2,7 @@
 
 //! All scenarios, in the order in which they run.
 
+mod chardev;
 pub mod faulty;
 mod kunit;
 mod loading;
@@ -23,6 +24,15 @@ pub static ALL: &[Scenario] = &[
     removal::UNDER_OPEN_FILE,
     removal::WITH_VFS,
     race::READERS_AGAINST_UNBIND,
+    chardev::OPERATIONS,
+    chardev::LACKING,
+    chardev::BLOCKED_READERS,
+    chardev::UNPLUGGED,
+    chardev::POLLERS,
+    chardev::MAPPINGS,
+    chardev::SIGNALS,
+    chardev::MANY_FILES,
+    chardev::RACE,
     kunit::SUITES,
     faulty::DEVM_CHARDEV,
 ];

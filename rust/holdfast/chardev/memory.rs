@@ -1,0 +1,515 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a character device maps into user space.
+//!
+//! A mapping is filled by page faults. Each enters the door of the object, asks the driver which
+//! memory is meant, puts it into the page table, and only then leaves. So when nobody is inside the
+//! closed door any more, everything that will ever be mapped is in page tables, where the end of
+//! the registration finds and unmaps it. A later touch is a fault that finds the door closed, and
+//! gets SIGBUS.
+//!
+//! All files of an object are mapped through one inode that belongs to the object, whatever number
+//! of device nodes and open files there is, so that one call unmaps it all.
+
+use crate::shims;
+
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+
+use kernel::{
+    alloc::flags::__GFP_ZERO,
+    bindings,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    iov::{
+        IovIterDest,
+        IovIterSource, //
+    },
+    page::{
+        Page,
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
+    prelude::*, //
+};
+
+/// Pages that kernel and user space share.
+///
+/// They are zero at first. User space may change them at any time once they are mapped, so they are
+/// only copied from and to, and what was read must be checked as what any system call brings.
+///
+/// They may be dropped while they are mapped: a page is freed when its last mapping is gone.
+///
+/// # Examples
+///
+/// ```ignore
+/// let pages = Pages::new(1)?;
+/// pages.store(0, 42)?;
+/// ```
+pub struct Pages {
+    pages: KVVec<Page>,
+}
+
+impl Pages {
+    /// Allocates `count` pages. May sleep.
+    pub fn new(count: usize) -> Result<Self> {
+        let mut pages = KVVec::with_capacity(count, GFP_KERNEL)?;
+        for _ in 0..count {
+            pages.push(Page::alloc_page(GFP_KERNEL | __GFP_ZERO)?, GFP_KERNEL)?;
+        }
+        Ok(Self { pages })
+    }
+
+    /// The size in bytes.
+    pub fn size(&self) -> usize {
+        self.pages.len() * PAGE_SIZE
+    }
+
+    /// A page, for [`Operations::fault`](super::Operations::fault).
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if there are not that many.
+    pub fn page(&self, index: usize) -> Result<Memory<'_>> {
+        let page = self.pages.get(index).ok_or(EINVAL)?;
+        // SAFETY: Nobody has references into these pages, and `self` has them for the lifetime.
+        Ok(unsafe { Memory::from_page(page) })
+    }
+
+    /// Copies `from` into the pages.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if that is beyond their end.
+    pub fn write(&self, offset: usize, mut from: &[u8]) -> Result {
+        self.pieces(offset, from.len(), |page, offset, length| {
+            let (piece, rest) = from.split_at(length);
+            from = rest;
+            // SAFETY: `pieces` gives what is in bounds of the page and no longer than the rest.
+            unsafe { shims::holdfast_page_write(page, offset, piece.as_ptr().cast(), piece.len()) };
+            length
+        })
+        .map(drop)
+    }
+
+    /// Copies from the pages into all of `to`.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if that is beyond their end.
+    pub fn read(&self, offset: usize, to: &mut [u8]) -> Result {
+        let mut done = 0;
+        self.pieces(offset, to.len(), |page, offset, length| {
+            let piece = &mut to[done..done + length];
+            done += length;
+            // SAFETY: `pieces` gives what is in bounds of the page.
+            unsafe {
+                shims::holdfast_page_read(page, offset, piece.as_mut_ptr().cast(), piece.len())
+            };
+            length
+        })
+        .map(drop)
+    }
+
+    /// Copies `length` bytes to where a read wants them; the number of bytes copied.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if that is beyond their end, [`EFAULT`] if nothing could be copied.
+    pub fn copy_to(
+        &self,
+        offset: usize,
+        length: usize,
+        buffer: &mut IovIterDest<'_>,
+    ) -> Result<usize> {
+        let copied = self.pieces(offset, length, |page, offset, length| {
+            // SAFETY: `pieces` gives what is in bounds of the page, and the iterator is valid.
+            unsafe { bindings::copy_page_to_iter(page, offset, length, buffer.as_raw()) }
+        })?;
+        if copied == 0 && length != 0 && !buffer.is_empty() {
+            return Err(EFAULT);
+        }
+        Ok(copied)
+    }
+
+    /// Copies `length` bytes from where a write has them; the number of bytes copied.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if that is beyond their end, [`EFAULT`] if nothing could be copied.
+    pub fn copy_from(
+        &self,
+        offset: usize,
+        length: usize,
+        buffer: &mut IovIterSource<'_>,
+    ) -> Result<usize> {
+        let copied = self.pieces(offset, length, |page, offset, length| {
+            // SAFETY: `pieces` gives what is in bounds of the page, and the iterator is valid.
+            unsafe { bindings::copy_page_from_iter(page, offset, length, buffer.as_raw()) }
+        })?;
+        if copied == 0 && length != 0 && !buffer.is_empty() {
+            return Err(EFAULT);
+        }
+        Ok(copied)
+    }
+
+    /// Stores a word that user space never sees half written.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if `offset` is not a multiple of four, or beyond the end.
+    pub fn store(&self, offset: usize, value: u32) -> Result {
+        let (page, offset) = self.word(offset)?;
+        // SAFETY: `word` gives an aligned word of a page.
+        unsafe { shims::holdfast_page_store(page, offset, value) };
+        Ok(())
+    }
+
+    /// Loads a word.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if `offset` is not a multiple of four, or beyond the end.
+    pub fn load(&self, offset: usize) -> Result<u32> {
+        let (page, offset) = self.word(offset)?;
+        // SAFETY: `word` gives an aligned word of a page.
+        Ok(unsafe { shims::holdfast_page_load(page, offset) })
+    }
+
+    /// The page of an aligned word, and where it is there.
+    fn word(&self, offset: usize) -> Result<(*mut bindings::page, usize)> {
+        let page = self.pages.get(offset >> PAGE_SHIFT).ok_or(EINVAL)?;
+        if offset % size_of::<u32>() != 0 {
+            return Err(EINVAL);
+        }
+        Ok((page.as_ptr(), offset % PAGE_SIZE))
+    }
+
+    /// Calls `copy` for the piece in each page of a range with page, offset and length, until one
+    /// copies less than asked; the number of bytes copied.
+    fn pieces(
+        &self,
+        offset: usize,
+        length: usize,
+        mut copy: impl FnMut(*mut bindings::page, usize, usize) -> usize,
+    ) -> Result<usize> {
+        let end = offset.checked_add(length).ok_or(EINVAL)?;
+        if end > self.size() {
+            return Err(EINVAL);
+        }
+
+        let mut position = offset;
+        while position < end {
+            let page = &self.pages[position >> PAGE_SHIFT];
+            let begin = position % PAGE_SIZE;
+            let wanted = (PAGE_SIZE - begin).min(end - position);
+
+            let copied = copy(page.as_ptr(), begin, wanted);
+            position += copied;
+            if copied < wanted {
+                break;
+            }
+        }
+        Ok(position - offset)
+    }
+}
+
+/// A page or frame of memory that user space may be given.
+///
+/// # Invariants
+///
+/// For `'a`, and beyond it for as long as the registration whose operation returns it has not
+/// ended, the frame belongs to the driver, and user space may read and write it at any time. A page
+/// is reference-counted, and of order 0.
+pub struct Memory<'a> {
+    frame: Frame,
+    _owner: PhantomData<&'a ()>,
+}
+
+enum Frame {
+    Page(NonNull<bindings::page>),
+    Device(usize),
+}
+
+impl<'a> Memory<'a> {
+    /// A page of the driver's own.
+    ///
+    /// [`Pages`] gives these safely.
+    ///
+    /// # Safety
+    ///
+    /// Until the page is freed, user space may read and write it at any time: there must not be
+    /// references into it, and all copying must bear it.
+    pub unsafe fn from_page(page: &'a Page) -> Self {
+        // INVARIANT: By the safety requirements, and those of `Page`. A mapping has a reference of
+        // its own, so it does not matter when the driver drops the page.
+        Self {
+            // SAFETY: A `Page` points to a page.
+            frame: Frame::Page(unsafe { NonNull::new_unchecked(page.as_ptr()) }),
+            _owner: PhantomData,
+        }
+    }
+
+    /// A frame of a device's memory, such as a part of a BAR.
+    ///
+    /// For abstractions of resources that know what they own, to make a safe function of: the end
+    /// of the registration unmaps it before what is bound is dropped, so a resource in
+    /// [`object::Operations::Bound`](crate::object::Operations::Bound) is held for long enough. It
+    /// can only be mapped by a mapping that was set up with [`Backing::device`].
+    ///
+    /// # Safety
+    ///
+    /// - The frame at the physical address `address` must belong to a resource that the driver has
+    ///   claimed until the registration ends.
+    /// - User space may read and write all of the frame at any time, and cannot by that make the
+    ///   device access memory that is not user space's.
+    /// - No other mapping of it may be cached differently.
+    pub unsafe fn from_device(address: bindings::phys_addr_t) -> Self {
+        // INVARIANT: By the safety requirements.
+        Self {
+            frame: Frame::Device((address >> PAGE_SHIFT) as usize),
+            _owner: PhantomData,
+        }
+    }
+}
+
+/// How user space's accesses to a device's memory are cached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caching {
+    /// Not at all: registers.
+    Uncached,
+    /// Writes may be combined: frame buffers and the like.
+    WriteCombining,
+    /// As memory.
+    Cached,
+}
+
+/// What is behind a mapping; `enum holdfast_caching` in C says the same.
+#[derive(Clone, Copy)]
+enum Kind {
+    Pages = 0,
+    Uncached = 1,
+    WriteCombining = 2,
+    Cached = 3,
+}
+
+/// How a mapping is to be set up, which [`Operations::mmap`](super::Operations::mmap) says.
+#[derive(Clone, Copy)]
+#[must_use = "it is what mmap returns"]
+pub struct Backing {
+    kind: Kind,
+    read_only: bool,
+}
+
+impl Backing {
+    /// For pages, such as those of [`Pages`].
+    pub const fn pages() -> Self {
+        Self {
+            kind: Kind::Pages,
+            read_only: false,
+        }
+    }
+
+    /// For memory of a device.
+    pub const fn device(caching: Caching) -> Self {
+        Self {
+            kind: match caching {
+                Caching::Uncached => Kind::Uncached,
+                Caching::WriteCombining => Kind::WriteCombining,
+                Caching::Cached => Kind::Cached,
+            },
+            read_only: false,
+        }
+    }
+
+    /// The same, but user space can only read it: a mapping to be written to is refused with
+    /// [`EACCES`], now and by `mprotect`.
+    pub const fn read_only(self) -> Self {
+        Self {
+            read_only: true,
+            ..self
+        }
+    }
+
+    /// Sets `vma` up, to be filled by the fault handler of `operations`.
+    ///
+    /// # Safety
+    ///
+    /// For use in an `mmap` operation, with its argument.
+    pub(super) unsafe fn set_up(
+        self,
+        vma: *mut bindings::vm_area_struct,
+        operations: &'static bindings::vm_operations_struct,
+    ) -> Result {
+        // SAFETY: By the safety requirements.
+        to_result(unsafe {
+            shims::holdfast_vma_set_up(vma, operations, self.read_only, self.kind as c_uint)
+        })
+    }
+}
+
+/// What user space asks to be mapped.
+#[derive(Clone, Copy, Debug)]
+pub struct Area {
+    first: usize,
+    count: usize,
+}
+
+impl Area {
+    /// # Safety
+    ///
+    /// For use in an `mmap` operation, with its argument.
+    pub(super) unsafe fn of(vma: *mut bindings::vm_area_struct) -> Self {
+        // SAFETY: By the safety requirements, nobody else knows it.
+        let (first, start, end) = unsafe {
+            let bounds = (*vma).__bindgen_anon_1.__bindgen_anon_1;
+            ((*vma).vm_pgoff, bounds.vm_start, bounds.vm_end)
+        };
+        Self {
+            first,
+            count: (end - start) >> PAGE_SHIFT,
+        }
+    }
+
+    /// Its first page, counted from the start of the file.
+    pub fn first_page(&self) -> usize {
+        self.first
+    }
+
+    /// How many pages it has.
+    pub fn pages(&self) -> usize {
+        self.count
+    }
+
+    /// Whether all of it is within the first `size` bytes of the file.
+    pub fn is_within(&self, size: usize) -> bool {
+        self.first
+            .checked_add(self.count)
+            .is_some_and(|end| end <= size >> PAGE_SHIFT)
+    }
+}
+
+/// A page fault.
+///
+/// # Invariants
+///
+/// It is being handled, in a mapping that [`Backing::set_up`] has set up.
+pub(super) struct Fault(*mut bindings::vm_fault);
+
+impl Fault {
+    /// # Safety
+    ///
+    /// For use in the fault handler of a mapping of the library, with its argument.
+    pub(super) unsafe fn from_raw(vmf: *mut bindings::vm_fault) -> Self {
+        // INVARIANT: By the safety requirements.
+        Self(vmf)
+    }
+
+    /// The file that is mapped.
+    pub(super) fn file(&self) -> *mut bindings::file {
+        // SAFETY: By the type invariants.
+        unsafe { (*(*self.0).__bindgen_anon_1.vma).vm_file }
+    }
+
+    /// Which page of the file it is in.
+    pub(super) fn page(&self) -> usize {
+        // SAFETY: By the type invariants.
+        unsafe { (*self.0).__bindgen_anon_1.pgoff }
+    }
+
+    /// Maps `memory` there.
+    ///
+    /// Must be called inside the door.
+    #[inline(never)]
+    pub(super) fn insert(&self, memory: Memory<'_>) -> bindings::vm_fault_t {
+        let (page, frame) = match memory.frame {
+            Frame::Page(page) => (page.as_ptr(), 0),
+            Frame::Device(frame) => (core::ptr::null_mut(), frame),
+        };
+        // SAFETY: By the type invariants, and those of `Memory`: a page is reference-counted, and a
+        // frame stays the driver's until the end of the registration, which unmaps it.
+        unsafe { shims::holdfast_fault_insert(self.0, page, frame) }
+    }
+}
+
+/// The inode through which all files of an object are mapped.
+///
+/// # Invariants
+///
+/// It points to an inode, and owns a reference to it.
+pub(crate) struct Mapping(NonNull<bindings::inode>);
+
+// SAFETY: An inode can be used, and its reference be put, by any task.
+unsafe impl Send for Mapping {}
+// SAFETY: As above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    pub(super) fn new() -> Result<Self> {
+        // SAFETY: The file system is mounted for as long as the library is loaded.
+        let inode = from_err_ptr(unsafe { shims::holdfast_inode_new() })?;
+        // INVARIANT: Made just now, with one reference.
+        Ok(Self(NonNull::new(inode).ok_or(ENOMEM)?))
+    }
+
+    /// Has `file` be mapped through this.
+    ///
+    /// # Safety
+    ///
+    /// `file` must be being opened, and must be released before this is dropped.
+    pub(super) unsafe fn attach(&self, file: *mut bindings::file) {
+        // SAFETY: By the safety requirements and the type invariants.
+        unsafe { shims::holdfast_file_set_inode(file, self.0.as_ptr()) };
+    }
+
+    /// Unmaps everything that is mapped through this.
+    pub(super) fn unmap_all(&self) {
+        // SAFETY: By the type invariants.
+        unsafe { shims::holdfast_inode_unmap(self.0.as_ptr()) };
+    }
+}
+
+impl Clone for Mapping {
+    fn clone(&self) -> Self {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::ihold(self.0.as_ptr()) };
+        // INVARIANT: Its reference was taken just now.
+        Self(self.0)
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants, there is a reference to be put.
+        unsafe { bindings::iput(self.0.as_ptr()) };
+    }
+}
+
+/// The file system that those inodes are in.
+///
+/// # Invariants
+///
+/// It is mounted.
+pub(super) struct FileSystem(());
+
+impl FileSystem {
+    /// Mounts it. Called once, when the library is loaded.
+    pub(super) fn new() -> Result<Self> {
+        // SAFETY: Called once.
+        to_result(unsafe { shims::holdfast_fs_mount() })?;
+        // INVARIANT: Mounted just now.
+        Ok(Self(()))
+    }
+}
+
+impl Drop for FileSystem {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants. No inode is left: who has one has an object, and that
+        // holds the library.
+        unsafe { shims::holdfast_fs_unmount() };
+    }
+}

@@ -82,6 +82,8 @@ impl kernel::Module for Holdfast {
 
 impl Drop for Holdfast {
     fn drop(&mut self) {
+        binding::unwatch_all();
+
         // Every object held this module, so all are freed; the task that freed the last one may
         // still be on its way out.
         //

@@ -31,7 +31,10 @@ use holdfast::{
 };
 
 use kernel::{
-    device::Bound,
+    device::{
+        Bound,
+        Device, //
+    },
     faux,
     ioctl::{
         _IO,
@@ -156,18 +159,18 @@ impl MailboxBound {
 }
 
 impl object::Operations for Mailbox {
-    type Parent = faux::Device<Bound>;
+    type Parent = Device<Bound>;
     type Structure = object::ClassDevice;
     type Data = ();
     type Bound<'bound> = MailboxBound;
     type Argument = ();
 
     const CLASS: Class = Class::new(c"holdfast_chardev", c"holdfast-chardev").with_mode(0o666);
-    const CHARACTER_DEVICE: Option<chardev::Functions> = Some(chardev::Functions::of::<Self>());
+    const CHARACTER_DEVICE: Option<chardev::Functions<Self>> = Some(chardev::Functions::new());
 
     fn bind<'bound>(
         _object: &'bound Object<Self>,
-        _parent: &'bound faux::Device<Bound>,
+        _parent: &'bound Device<Bound>,
         _argument: (),
     ) -> impl PinInit<Self::Bound<'bound>, Error> + 'bound {
         try_pin_init!(MailboxBound {
@@ -302,7 +305,8 @@ struct ChardevSample {
 impl kernel::Module for ChardevSample {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let device = faux::Registration::new(c"holdfast_chardev", None)?;
-        let registration = Unregistered::<Mailbox>::new(())?.register(device.as_ref(), ())?;
+        let registration =
+            Unregistered::<Mailbox>::new(())?.register(device.as_ref().as_ref(), ())?;
         pr_info!("{} is ready\n", registration.name());
 
         Ok(Self {

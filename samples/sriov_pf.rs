@@ -67,7 +67,7 @@ impl object::Operations for Pf {
     type Argument = ();
 
     const CLASS: Class = Class::new(c"holdfast_pf", c"holdfast-pf").with_mode(0o644);
-    const CHARACTER_DEVICE: Option<chardev::Functions> = Some(chardev::Functions::of::<Self>());
+    const CHARACTER_DEVICE: Option<chardev::Functions<Self>> = Some(chardev::Functions::new());
 
     fn bind<'bound>(
         _object: &'bound Object<Self>,

@@ -60,6 +60,19 @@ bool holdfast_devres_remove(struct device *dev, void *devres)
 			       holdfast_devres_match, devres);
 }
 
+/*
+ * Makes what holdfast_devres_add() returned the newest resource of @dev again,
+ * if there is one. The device lock must be held: devres must not release
+ * meanwhile.
+ */
+void holdfast_devres_make_newest(struct device *dev)
+{
+	void *devres = devres_remove(dev, holdfast_devres_release, NULL, NULL);
+
+	if (devres)
+		devres_add(dev, devres);
+}
+
 /* Takes a reference to @dev, unless the last one was put. */
 bool holdfast_device_get_unless_released(struct device *dev)
 {

@@ -6,6 +6,7 @@
 
 #include "helpers.h"
 
+#include "bus.c"
 #include "chardev.c"
 #include "device.c"
 #include "door.c"

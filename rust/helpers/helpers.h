@@ -54,10 +54,15 @@ void holdfast_page_read(struct page *page, size_t offset, void *to,
 void holdfast_page_store(struct page *page, size_t offset, u32 value);
 u32 holdfast_page_load(struct page *page, size_t offset);
 
+int holdfast_bus_watch(struct device *dev,
+		       void (*unbinding)(struct device *dev));
+void holdfast_buses_unwatch(struct module *module);
+
 void *holdfast_devres_binding(struct device *dev);
 void *holdfast_devres_add(struct device *dev, void (*release)(void *binding),
 			  void *binding);
 bool holdfast_devres_remove(struct device *dev, void *devres);
+void holdfast_devres_make_newest(struct device *dev);
 bool holdfast_device_get_unless_released(struct device *dev);
 unsigned int holdfast_device_references(struct device *dev);
 

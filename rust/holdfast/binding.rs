@@ -6,10 +6,17 @@
 //! unbound. devres holds it, as one resource, and releases it when the device is unbound or its
 //! probe fails: then everything below ends, the newest first, with one grace period.
 //!
-//! The resource is made the newest of the device with each registration, so everything below ends
-//! before any resource of devres that was acquired before the last of them. This is also how a
-//! registration that comes too late is found: if the old resource cannot be taken back, devres has
-//! begun to release, and the registration is refused.
+//! # The order
+//!
+//! Everything below ends before any other resource of devres is released: whoever is inside of an
+//! object was shown that the device is bound, and may use what devres holds without another check.
+//! For this, the resource of the binding is made the newest of the device when the driver core says
+//! that the device is about to be unbound, or that its probe has failed. What a driver acquires after
+//! that, in its own unbind callback, is released first.
+//!
+//! The resource is made the newest with each registration, too. That is how a registration that
+//! comes too late is found: if the old resource cannot be taken back, devres has begun to release,
+//! and the registration is refused.
 
 use crate::{
     object::device_pointer,
@@ -28,6 +35,7 @@ use core::cell::UnsafeCell;
 use kernel::{
     bindings,
     device,
+    error::to_result,
     prelude::*,
     sync::{
         global_lock,
@@ -81,6 +89,9 @@ impl Binding {
     #[inline(never)]
     pub(crate) fn of(parent: &device::Device<device::Bound>) -> Result<Arc<Self>> {
         let device = device_pointer(parent);
+        // SAFETY: The device is valid. The function stays until `unwatch_all`.
+        to_result(unsafe { shims::holdfast_bus_watch(device, Self::unbinding) })?;
+
         let mut bindings = BINDINGS.lock();
 
         // SAFETY: The device is valid. What devres has is not released while the lock is held.
@@ -153,6 +164,18 @@ impl Binding {
         &self.children
     }
 
+    /// Makes the resource of the device the newest.
+    ///
+    /// # Safety
+    ///
+    /// The driver core calls this, with the device lock held, before it releases the resources of
+    /// `device`.
+    unsafe extern "C" fn unbinding(device: *mut bindings::device) {
+        let _bindings = BINDINGS.lock();
+        // SAFETY: By the safety requirements.
+        unsafe { shims::holdfast_devres_make_newest(device) };
+    }
+
     /// Ends everything below the binding. devres calls this when it releases the device's resources.
     ///
     /// # Safety
@@ -192,4 +215,20 @@ pub(crate) fn find(wanted: &dyn Fn(&Revocable) -> bool) -> Option<Reference> {
     bindings
         .iter()
         .find_map(|binding| binding.children.find(&mut tree, wanted))
+}
+
+/// Forgets the buses of `module`, which has unregistered them.
+///
+/// # Safety
+///
+/// `module` must be valid.
+pub(crate) unsafe fn module_is_going(module: *mut bindings::module) {
+    // SAFETY: By the safety requirements.
+    unsafe { shims::holdfast_buses_unwatch(module) };
+}
+
+/// Stops to watch all buses, when the library goes.
+pub(crate) fn unwatch_all() {
+    // SAFETY: Null stands for all.
+    unsafe { shims::holdfast_buses_unwatch(core::ptr::null_mut()) };
 }

@@ -21,7 +21,7 @@
 //!
 //! ```ignore
 //! impl object::Operations for Pf {
-//!     const CHARACTER_DEVICE: Option<chardev::Functions> = Some(chardev::Functions::of::<Self>());
+//!     const CHARACTER_DEVICE: Option<chardev::Functions<Self>> = Some(chardev::Functions::new());
 //!     // …
 //! }
 //!
@@ -59,6 +59,7 @@ use crate::{
 
 use core::{
     cell::UnsafeCell,
+    marker::PhantomData,
     ops::Deref,
     ptr::NonNull, //
 };
@@ -337,6 +338,14 @@ type Size = function!(=> Result<i64>);
 type Mmap = function!(&Area => Result<Backing>);
 type HandleFault = function!(&Fault => Result<bindings::vm_fault_t>);
 
+/// The functions of the character device of a driver's objects.
+///
+/// They are for objects of this type and of no other.
+pub struct Functions<T> {
+    pub(crate) erased: ErasedFunctions,
+    _type: PhantomData<fn(T) -> T>,
+}
+
 /// The functions of a driver's character device, with the types erased.
 ///
 /// They lie in the driver's module, and are called inside the door or by the owner of the teardown.
@@ -346,7 +355,7 @@ type HandleFault = function!(&Fault => Result<bindings::vm_fault_t>);
 /// The header must be one of an object of this type, and the caller inside its door. The data must
 /// come from `open`.
 #[derive(Clone, Copy)]
-pub struct Functions {
+pub(crate) struct ErasedFunctions {
     stream: bool,
     open: Open,
     read: Option<Read>,
@@ -360,7 +369,7 @@ pub struct Functions {
 
 /// The functions for mappings, of which there are both or none.
 ///
-/// As [`Functions`].
+/// As [`ErasedFunctions`].
 #[derive(Clone, Copy)]
 struct MappingFunctions {
     mmap: Mmap,
@@ -378,9 +387,10 @@ macro_rules! if_implemented {
     };
 }
 
-impl Functions {
+impl<T: Operations> Functions<T> {
     /// The functions of `T`.
-    pub const fn of<T: Operations>() -> Self {
+    #[expect(clippy::new_without_default)]
+    pub const fn new() -> Self {
         assert!(
             T::HAS_MMAP == T::HAS_FAULT,
             "chardev::Operations::mmap and ::fault must be implemented together"
@@ -390,7 +400,7 @@ impl Functions {
             "chardev::Operations::compat_ioctl needs ::ioctl"
         );
 
-        Self {
+        let erased = ErasedFunctions {
             stream: T::STREAM,
             open: open::<T>,
             read: if_implemented!(T::HAS_READ, read::<T>),
@@ -406,13 +416,17 @@ impl Functions {
                     fault: fault::<T>,
                 }
             ),
+        };
+        Self {
+            erased,
+            _type: PhantomData,
         }
     }
 }
 
 /// # Safety
 ///
-/// As [`Functions`] says.
+/// As [`ErasedFunctions`] says.
 unsafe fn open<T: Operations>(header: &Header, flags: Flags) -> Result<FileData> {
     // SAFETY: By the safety requirements.
     let access = unsafe { Object::<T>::from_header(header).inside() };
@@ -427,7 +441,7 @@ unsafe fn open<T: Operations>(header: &Header, flags: Flags) -> Result<FileData>
 ///
 /// # Safety
 ///
-/// As [`Functions`] says.
+/// As [`ErasedFunctions`] says.
 unsafe fn with_file<T: Operations, R>(
     header: &Header,
     data: &FileData,
@@ -447,7 +461,7 @@ unsafe fn with_file<T: Operations, R>(
 
 /// # Safety
 ///
-/// As [`Functions`] says.
+/// As [`ErasedFunctions`] says.
 unsafe fn read<T: Operations>(
     header: &Header,
     data: &FileData,
@@ -465,7 +479,7 @@ unsafe fn read<T: Operations>(
 
 /// # Safety
 ///
-/// As [`Functions`] says.
+/// As [`ErasedFunctions`] says.
 unsafe fn write<T: Operations>(
     header: &Header,
     data: &FileData,
@@ -483,7 +497,7 @@ unsafe fn write<T: Operations>(
 
 /// # Safety
 ///
-/// As [`Functions`] says.
+/// As [`ErasedFunctions`] says.
 unsafe fn ioctl<T: Operations>(
     header: &Header,
     data: &FileData,
@@ -501,7 +515,7 @@ unsafe fn ioctl<T: Operations>(
 
 /// # Safety
 ///
-/// As [`Functions`] says.
+/// As [`ErasedFunctions`] says.
 unsafe fn compat_ioctl<T: Operations>(
     header: &Header,
     data: &FileData,
@@ -519,7 +533,7 @@ unsafe fn compat_ioctl<T: Operations>(
 
 /// # Safety
 ///
-/// As [`Functions`] says.
+/// As [`ErasedFunctions`] says.
 unsafe fn poll<T: Operations>(header: &Header, data: &FileData, flags: Flags) -> Events {
     // SAFETY: By the safety requirements.
     unsafe { with_file::<T, _>(header, data, flags, |access, file| T::poll(access, file)) }
@@ -527,7 +541,7 @@ unsafe fn poll<T: Operations>(header: &Header, data: &FileData, flags: Flags) ->
 
 /// # Safety
 ///
-/// As [`Functions`] says.
+/// As [`ErasedFunctions`] says.
 unsafe fn size<T: Operations>(header: &Header, data: &FileData, flags: Flags) -> Result<i64> {
     // SAFETY: By the safety requirements.
     unsafe { with_file::<T, _>(header, data, flags, |access, file| T::size(access, file)) }
@@ -535,7 +549,7 @@ unsafe fn size<T: Operations>(header: &Header, data: &FileData, flags: Flags) ->
 
 /// # Safety
 ///
-/// As [`Functions`] says.
+/// As [`ErasedFunctions`] says.
 unsafe fn mmap<T: Operations>(
     header: &Header,
     data: &FileData,
@@ -552,7 +566,7 @@ unsafe fn mmap<T: Operations>(
 
 /// # Safety
 ///
-/// As [`Functions`] says.
+/// As [`ErasedFunctions`] says.
 unsafe fn fault<T: Operations>(
     header: &Header,
     data: &FileData,
@@ -660,7 +674,7 @@ impl OpenFile {
     /// Enters the door and calls `operation` there.
     fn inside<R>(
         &self,
-        operation: impl FnOnce(&Header, &Functions, &FileData) -> Result<R>,
+        operation: impl FnOnce(&Header, &ErasedFunctions, &FileData) -> Result<R>,
     ) -> Result<R> {
         let header = self.header();
         let _inside = header.enter().ok_or(ENODEV)?;

@@ -47,6 +47,7 @@ use kernel::{
     bindings,
     device::{
         Bound,
+        Core,
         Device, //
     },
     prelude::*,
@@ -210,22 +211,24 @@ impl<T: Send + Sync + 'static> Managed<T> {
         outcome
     }
 
-    /// The value, without entering the door, for whoever can show that the device is bound.
+    /// The value, without entering the door, for a callback of the bus.
     ///
-    /// May be called in any context.
+    /// May be called in any context. That the device is [`Bound`] is not enough: data that is bound
+    /// to it can say so until it is dropped, which may be after this. In a callback of the bus the
+    /// device lock is held, so that the end of the binding has not begun.
     ///
     /// # Errors
     ///
     /// [`ENODEV`] if `device` is another one, or if this is of an earlier binding.
     #[inline]
-    pub fn get<'a>(&'a self, device: &'a Device<Bound>) -> Result<&'a T> {
+    pub fn get<'a>(&'a self, device: &'a Device<Core<'_>>) -> Result<&'a T> {
         let inner = &*self.0.inner;
         if inner.device != device_pointer(device) || !inner.revocable.is_open() {
             return Err(ENODEV);
         }
         // SAFETY: By the type invariants, only the owner, which is borrowed, and the end of the
-        // binding end it. That has not begun when the door is open, and nothing is dropped before
-        // everybody has left who was shown that the device is bound.
+        // binding end it. That has not begun when the door is open, and does not begin before the
+        // callback to which `device` belongs has returned.
         Ok(unsafe { inner.value() })
     }
 

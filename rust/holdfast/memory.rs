@@ -209,6 +209,8 @@ pub(crate) fn release(header: &Header) {
 /// The kernel calls this while the module is still there.
 unsafe extern "C" fn module_is_going(module: *mut bindings::module) {
     // SAFETY: By the safety requirements, `module` is valid.
+    unsafe { binding::module_is_going(module) };
+    // SAFETY: As above.
     let in_module = |address: *const c_void| unsafe { shims::holdfast_module_has(address, module) };
 
     while let Some(registered) = binding::find(&|revocable| in_module(revocable.driver())) {

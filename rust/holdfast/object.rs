@@ -121,7 +121,8 @@ use kernel::{
 /// ```
 pub trait Operations: Sized + Send + Sync + 'static {
     /// What the objects are registered below, and with what they end: a bus device that is bound,
-    /// such as `pci::Device<Bound>`, or an [`Object`] of another type.
+    /// such as `pci::Device<Bound>`; any device that is bound, `Device<Bound>`; or an [`Object`] of
+    /// another type.
     type Parent: Parent;
 
     /// The C structure of the objects that embeds the `struct device`: [`ClassDevice`], where there
@@ -146,8 +147,8 @@ pub trait Operations: Sized + Send + Sync + 'static {
     const CLASS: Class;
 
     /// The functions of the character device of the objects, if they have one:
-    /// [`chardev::Functions::of`] the same type.
-    const CHARACTER_DEVICE: Option<chardev::Functions> = None;
+    /// `Some(chardev::Functions::new())`.
+    const CHARACTER_DEVICE: Option<chardev::Functions<Self>> = None;
 
     /// Makes the data that lives until the end of the registration.
     ///
@@ -180,7 +181,7 @@ pub trait Operations: Sized + Send + Sync + 'static {
 /// [`Parent::above`] must return what `parent` stands for, and [`Parent::from_child`] the reverse.
 pub unsafe trait Parent: 'static {
     /// One that is bound, or registered, for `'a`.
-    type Ref<'a>: Copy;
+    type Ref<'a>: Copy + Send + Sync;
 
     #[doc(hidden)]
     fn above<'a: 'a>(parent: Self::Ref<'a>) -> Result<Place<'a>>;
@@ -266,7 +267,6 @@ macro_rules! impl_parent {
 }
 
 impl_parent! {
-    kernel::faux::Device<Bound>,
     kernel::platform::Device<Bound>,
     #[cfg(CONFIG_AUXILIARY_BUS)]
     kernel::auxiliary::Device<Bound>,
@@ -406,7 +406,7 @@ pub(crate) struct Functions {
     drop_data: Option<unsafe fn(&Header)>,
 
     /// The functions of the character device, if there is one.
-    pub(crate) chardev: Option<chardev::Functions>,
+    pub(crate) chardev: Option<chardev::ErasedFunctions>,
 }
 
 /// How an object is linked into the system.
@@ -839,7 +839,10 @@ impl<T: Operations> Object<T> {
         } else {
             None
         },
-        chardev: T::CHARACTER_DEVICE,
+        chardev: match &T::CHARACTER_DEVICE {
+            Some(functions) => Some(functions.erased),
+            None => None,
+        },
     };
 
     const DEVICE: usize = core::mem::offset_of!(Self, structure) + T::Structure::DEVICE;

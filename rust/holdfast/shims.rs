@@ -67,6 +67,12 @@ extern "C" {
     pub(crate) fn holdfast_page_store(page: *mut bindings::page, offset: usize, value: u32);
     pub(crate) fn holdfast_page_load(page: *mut bindings::page, offset: usize) -> u32;
 
+    pub(crate) fn holdfast_bus_watch(
+        dev: *mut bindings::device,
+        unbinding: unsafe extern "C" fn(*mut bindings::device),
+    ) -> c_int;
+    pub(crate) fn holdfast_buses_unwatch(module: *mut bindings::module);
+
     pub(crate) fn holdfast_devres_binding(dev: *mut bindings::device) -> *mut c_void;
     pub(crate) fn holdfast_devres_add(
         dev: *mut bindings::device,
@@ -74,6 +80,7 @@ extern "C" {
         binding: *mut c_void,
     ) -> *mut c_void;
     pub(crate) fn holdfast_devres_remove(dev: *mut bindings::device, devres: *mut c_void) -> bool;
+    pub(crate) fn holdfast_devres_make_newest(dev: *mut bindings::device);
     pub(crate) fn holdfast_device_get_unless_released(dev: *mut bindings::device) -> bool;
     #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
     pub(crate) fn holdfast_device_references(dev: *mut bindings::device) -> c_uint;

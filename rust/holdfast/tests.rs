@@ -26,7 +26,10 @@ use crate::{
 };
 
 use kernel::{
-    device::Bound,
+    device::{
+        Bound,
+        Device, //
+    },
     faux,
     prelude::*,
     sync::{
@@ -153,7 +156,7 @@ impl Drop for SubjectBound<'_> {
 }
 
 impl object::Operations for Subject {
-    type Parent = faux::Device<Bound>;
+    type Parent = Device<Bound>;
     type Structure = object::ClassDevice;
     type Data = Data;
     type Bound<'bound> = SubjectBound<'bound>;
@@ -163,7 +166,7 @@ impl object::Operations for Subject {
 
     fn bind<'bound>(
         object: &'bound Object<Self>,
-        _parent: &'bound faux::Device<Bound>,
+        _parent: &'bound Device<Bound>,
         script: Arc<Script>,
     ) -> impl PinInit<SubjectBound<'bound>, Error> + 'bound {
         object.script.store(Arc::as_ptr(&script) as usize, Release);
@@ -196,7 +199,7 @@ fn unregistered(number: u32) -> Result<Unregistered<Subject>> {
 }
 
 fn register(parent: &faux::Registration, script: &Arc<Script>) -> Result<Registration<Subject>> {
-    unregistered(7)?.register(parent.as_ref(), script.clone())
+    unregistered(7)?.register(parent.as_ref().as_ref(), script.clone())
 }
 
 /// Runs `task` on another CPU, if there is one that is idle.
@@ -290,7 +293,7 @@ mod object_tests {
 
         let object = unregistered(7)?;
         assert_eq!(object.number, 7);
-        let registration = object.register(parent.as_ref(), script.clone())?;
+        let registration = object.register(parent.as_ref().as_ref(), script.clone())?;
         assert_eq!(registration.number, 7);
         let reference = registration.reference();
         drop(registration);
@@ -364,7 +367,7 @@ mod registration_tests {
 
         let object = unregistered(7)?;
         assert!(object.access(|_| ()) == Err(ENODEV));
-        let registration = object.register(parent.as_ref(), script.clone())?;
+        let registration = object.register(parent.as_ref().as_ref(), script.clone())?;
         assert!(registration.access(|access| access.object().number) == Ok(7));
         assert!(registration.access(|access| access.script.alive()) == Ok(1));
         let reference = registration.reference();
@@ -462,7 +465,12 @@ mod registration_tests {
 
         let object = unregistered(7)?;
         assert!(object.unregister() == Ok(Outcome::AlreadyDone));
-        assert!(object.register(parent.as_ref(), script.clone()).err() == Some(ENODEV));
+        assert!(
+            object
+                .register(parent.as_ref().as_ref(), script.clone())
+                .err()
+                == Some(ENODEV)
+        );
         assert_eq!(script.made.load(Acquire), 0);
         Ok(())
     }
@@ -475,7 +483,12 @@ mod registration_tests {
 
         let object = unregistered(7)?;
         let reference = ARef::<Object<Subject>>::from(&*object);
-        assert!(object.register(parent.as_ref(), script.clone()).err() == Some(EIO));
+        assert!(
+            object
+                .register(parent.as_ref().as_ref(), script.clone())
+                .err()
+                == Some(EIO)
+        );
         assert_eq!(script.made.load(Acquire), 0);
         assert_eq!(script.woken.load(Acquire), 0);
         assert!(reference.unregister() == Ok(Outcome::AlreadyDone));
@@ -627,7 +640,7 @@ mod registration_tests {
             other.unregister(&object);
         })?;
 
-        let registered = object.register(parent.as_ref(), script.clone());
+        let registered = object.register(parent.as_ref().as_ref(), script.clone());
         other.done.wait_for_completion();
         match registered {
             // The call came before the registration was complete.

@@ -14,7 +14,10 @@ use crate::{
 };
 
 use kernel::{
-    device::Bound,
+    device::{
+        Bound,
+        Device, //
+    },
     faux,
     page::PAGE_SIZE,
     sync::{
@@ -88,18 +91,18 @@ impl Drop for SubjectFile {
 }
 
 impl object::Operations for Subject {
-    type Parent = faux::Device<Bound>;
+    type Parent = Device<Bound>;
     type Structure = object::ClassDevice;
     type Data = ();
     type Bound<'bound> = SubjectBound;
     type Argument = Arc<Counts>;
 
     const CLASS: Class = Class::new(c"holdfast_test_file", c"holdfast-test-file");
-    const CHARACTER_DEVICE: Option<Functions> = Some(Functions::of::<Self>());
+    const CHARACTER_DEVICE: Option<Functions<Self>> = Some(Functions::new());
 
     fn bind<'bound>(
         _object: &'bound Object<Self>,
-        _parent: &'bound faux::Device<Bound>,
+        _parent: &'bound Device<Bound>,
         counts: Arc<Counts>,
     ) -> impl PinInit<SubjectBound, Error> + 'bound {
         Ok(SubjectBound {
@@ -142,7 +145,7 @@ fn parent() -> Result<faux::Registration> {
 }
 
 fn register(parent: &faux::Registration, counts: &Arc<Counts>) -> Result<Registration<Subject>> {
-    Unregistered::<Subject>::new(())?.register(parent.as_ref(), counts.clone())
+    Unregistered::<Subject>::new(())?.register(parent.as_ref().as_ref(), counts.clone())
 }
 
 /// Runs `task` on another CPU, if there is one that is idle.

@@ -30,6 +30,14 @@ impl Drop for Value {
     }
 }
 
+/// The device as a callback of its bus sees it.
+fn as_core(registration: &faux::Registration) -> &Device<kernel::device::Core<'_>> {
+    let device: &Device<Bound> = registration.as_ref().as_ref();
+    // SAFETY: The context is not part of the layout. Nothing unbinds the device while it is
+    // borrowed.
+    unsafe { &*core::ptr::from_ref(device).cast() }
+}
+
 #[kunit_tests(holdfast_revocable)]
 mod revocable_tests {
     use super::*;
@@ -42,7 +50,7 @@ mod revocable_tests {
 
         let object = unregistered(7)?;
         assert!(object.access_atomic(|_| ()) == Err(ENODEV));
-        let registration = object.register(parent.as_ref(), script.clone())?;
+        let registration = object.register(parent.as_ref().as_ref(), script.clone())?;
         assert!(registration.access_atomic(|access| access.script.alive()) == Ok(1));
         let reference = registration.reference();
         drop(registration);
@@ -185,7 +193,7 @@ mod devres_tests {
         let handle = value.handle();
         assert!(handle.access(|value| value.script.alive()) == Ok(1));
         assert!(handle.access_atomic(|value| value.script.alive()) == Ok(1));
-        assert!(value.get(parent.as_ref().as_ref())?.script.alive() == 1);
+        assert!(value.get(as_core(&parent))?.script.alive() == 1);
         assert!(value.release() == Ok(Outcome::Done));
         assert_eq!(script.alive(), 0);
         assert!(handle.access(|_| ()) == Err(ENODEV));
@@ -232,6 +240,43 @@ mod devres_tests {
         Ok(())
     }
 
+    /// Everything of the library ends before devres releases anything, also what was acquired after
+    /// the last registration: whoever is inside may use it.
+    #[test]
+    fn ends_before_other_resources() -> Result {
+        struct Resource {
+            object: ARef<Object<Subject>>,
+            script: Arc<Script>,
+        }
+
+        impl Drop for Resource {
+            fn drop(&mut self) {
+                self.script
+                    .expect(self.script.alive() == 0 && !self.object.is_registered());
+                self.script.made.fetch_add(10, Full);
+            }
+        }
+
+        let parent = parent()?;
+        let script = Script::new()?;
+
+        let registration = register(&parent, &script)?;
+        let resource = Resource {
+            object: registration.reference(),
+            script: script.clone(),
+        };
+        kernel::devres::register::<Resource, Error>(
+            parent.as_ref().as_ref(),
+            Ok(resource),
+            GFP_KERNEL,
+        )?;
+        drop(parent);
+        assert_eq!(script.errors.load(Acquire), 0);
+        assert_eq!(script.made.load(Acquire), 11);
+        drop(registration);
+        Ok(())
+    }
+
     /// A value whose initialisation fails leaves nothing.
     #[test]
     fn failed_initialisation() -> Result {
@@ -247,11 +292,11 @@ mod devres_tests {
         let first = parent()?;
         let second = faux::Registration::new(c"holdfast-test-second", None)?;
         let value = Managed::<u32>::new(first.as_ref().as_ref(), Ok::<u32, Error>(7))?;
-        assert!(value.get(first.as_ref().as_ref()) == Ok(&7));
-        assert!(value.get(second.as_ref().as_ref()) == Err(ENODEV));
+        assert!(value.get(as_core(&first)) == Ok(&7));
+        assert!(value.get(as_core(&second)) == Err(ENODEV));
         drop(first);
         let again = parent()?;
-        assert!(value.get(again.as_ref().as_ref()) == Err(ENODEV));
+        assert!(value.get(as_core(&again)) == Err(ENODEV));
         Ok(())
     }
 

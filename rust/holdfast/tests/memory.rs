@@ -60,7 +60,7 @@ unsafe impl object::Structure for Subsystem {
 struct Keeper;
 
 impl object::Operations for Keeper {
-    type Parent = faux::Device<Bound>;
+    type Parent = Device<Bound>;
     type Structure = Subsystem;
     type Data = Numbered;
     type Bound<'bound> = Numbered;
@@ -70,7 +70,7 @@ impl object::Operations for Keeper {
 
     fn bind<'bound>(
         _object: &'bound Object<Self>,
-        _parent: &'bound faux::Device<Bound>,
+        _parent: &'bound Device<Bound>,
         order: Arc<Order>,
     ) -> impl PinInit<Numbered, Error> + 'bound {
         Ok(Numbered { order, number: 9 })
@@ -104,7 +104,7 @@ mod memory_tests {
 
         let object = keeper(&order)?;
         assert!(object.keep::<Numbered, Error>(numbered(&order, 2))?.number == 2);
-        let registration = object.register(parent.as_ref(), order.clone())?;
+        let registration = object.register(parent.as_ref().as_ref(), order.clone())?;
         assert!(
             registration
                 .keep::<Numbered, Error>(numbered(&order, 3))?
@@ -155,7 +155,7 @@ mod memory_tests {
         let parent = parent()?;
         let order = Order::new()?;
 
-        let registration = keeper(&order)?.register(parent.as_ref(), order.clone())?;
+        let registration = keeper(&order)?.register(parent.as_ref().as_ref(), order.clone())?;
         assert!(registration.name().to_bytes() == b"holdfast-keeper0");
         assert!(registration.access(|access| access.number) == Ok(9));
         let reference = registration.reference();

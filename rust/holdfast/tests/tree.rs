@@ -73,7 +73,7 @@ impl Drop for BranchBound {
 }
 
 impl object::Operations for Branch {
-    type Parent = faux::Device<Bound>;
+    type Parent = Device<Bound>;
     type Structure = object::ClassDevice;
     type Data = ();
     type Bound<'bound> = BranchBound;
@@ -83,7 +83,7 @@ impl object::Operations for Branch {
 
     fn bind<'bound>(
         _object: &'bound Object<Self>,
-        _parent: &'bound faux::Device<Bound>,
+        _parent: &'bound Device<Bound>,
         (log, number, owned): Self::Argument,
     ) -> impl PinInit<BranchBound, Error> + 'bound {
         Ok(BranchBound { log, number, owned })
@@ -143,7 +143,7 @@ fn branch(
     number: u32,
 ) -> Result<Registration<Branch>> {
     Unregistered::<Branch>::new(Ok::<_, Error>(()))?
-        .register(parent.as_ref(), (log.clone(), number, None))
+        .register(parent.as_ref().as_ref(), (log.clone(), number, None))
 }
 
 fn leaf(
@@ -387,7 +387,7 @@ mod tree_tests {
 
             let sibling = branch(&device, &log, 1)?;
             let owner = Unregistered::<Branch>::new(Ok::<_, Error>(()))?
-                .register(device.as_ref(), (log.clone(), 2, Some(sibling)))?;
+                .register(device.as_ref().as_ref(), (log.clone(), 2, Some(sibling)))?;
 
             let task = (owner.reference(), other.clone());
             spawn(move || {

@@ -2,6 +2,7 @@
 
 //! All scenarios, in the order in which they run.
 
+mod allocation;
 mod chardev;
 pub mod faulty;
 mod kunit;
@@ -33,6 +34,8 @@ pub static ALL: &[Scenario] = &[
     chardev::SIGNALS,
     chardev::MANY_FILES,
     chardev::RACE,
+    allocation::BIND,
+    allocation::FILE,
     kunit::SUITES,
     faulty::DEVM_CHARDEV,
 ];

@@ -172,7 +172,7 @@ impl Operations for Subject {
 }
 
 fn parent() -> Result<faux::Registration> {
-    faux::Registration::new(c"holdfast-test-parent", None)
+    faux::Registration::new(c"holdfast-test-files", None)
 }
 
 fn register(parent: &faux::Registration, counts: &Arc<Counts>) -> Result<Registration<Subject>> {

@@ -28,6 +28,10 @@ use kernel::{
         },
         Completion, //
     },
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
     types::Opaque,
     workqueue, //
 };
@@ -40,6 +44,11 @@ struct Counts {
     /// Files whose data was dropped after the bound data.
     late: Counter,
     bound: Counter,
+    /// Not zero if the drop of a file's data is to take until after the registration has begun to
+    /// end.
+    slow: Counter,
+    /// How many such drops have begun.
+    dropping: Counter,
 }
 
 struct Counter(Atomic<usize>);
@@ -79,14 +88,33 @@ impl Drop for SubjectBound {
     }
 }
 
-struct SubjectFile(Arc<Counts>);
+struct SubjectFile {
+    counts: Arc<Counts>,
+    object: ARef<Object<Subject>>,
+}
 
 impl Drop for SubjectFile {
     fn drop(&mut self) {
-        self.0.dropped.add();
-        if self.0.bound.get() != 0 {
-            self.0.late.add();
+        let counts = &self.counts;
+        if counts.slow.get() != 0 {
+            counts.dropping.add();
+            until(|| !self.object.is_registered());
+            // The chance to do what must not happen.
+            for _ in 0..50 {
+                fsleep(Delta::from_millis(1));
+            }
         }
+        counts.dropped.add();
+        if counts.bound.get() != 0 {
+            counts.late.add();
+        }
+    }
+}
+
+/// Waits until `condition` holds.
+fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        fsleep(Delta::from_millis(1));
     }
 }
 
@@ -120,7 +148,10 @@ impl Operations for Subject {
 
     fn open(access: &Access<'_, '_, Self>, _flags: Flags) -> Result<SubjectFile> {
         access.counts.opened.add();
-        Ok(SubjectFile(access.counts.clone()))
+        Ok(SubjectFile {
+            counts: access.counts.clone(),
+            object: access.object().into(),
+        })
     }
 
     fn mmap(
@@ -141,7 +172,7 @@ impl Operations for Subject {
 }
 
 fn parent() -> Result<faux::Registration> {
-    faux::Registration::new(c"holdfast-test-parent", None)
+    faux::Registration::new(c"holdfast-test-files", None)
 }
 
 fn register(parent: &faux::Registration, counts: &Arc<Counts>) -> Result<Registration<Subject>> {
@@ -233,6 +264,23 @@ mod chardev_tests {
         assert!(file.inside(|_, _, _| Ok(7)) == Err(ENODEV));
         assert!(open_one(&reference).err() == Some(ENODEV));
         assert_eq!(counts.opened.get(), 1);
+        Ok(())
+    }
+
+    /// The end of the registration waits for the drop of the data of a file that is being released.
+    #[test]
+    fn end_waits_for_release() -> Result {
+        let parent = parent()?;
+        let counts = Counts::new()?;
+        let registration = register(&parent, &counts)?;
+        let file = open_one(&registration)?;
+
+        counts.slow.add();
+        spawn(move || file.release())?;
+        until(|| counts.dropping.get() != 0);
+        drop(registration);
+        assert_eq!(counts.dropped.get(), 1);
+        assert_eq!(counts.late.get(), 0);
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use anyhow::{bail, ensure, Context, Result};
 use crate::kernel;
 use crate::mailbox::{self, Mailbox};
 use crate::sample::{self, Sample, AT_ONCE};
-use crate::scenario::Scenario;
+use crate::scenario::{Expected, Scenario};
 use crate::sys::{Access, Mapping};
 
 /// Which of the allocations of this thread, from now on, fails; 0 for none.
@@ -25,6 +25,17 @@ const MOST: usize = 5000;
 
 pub const BIND: Scenario = Scenario {
     limit: Duration::from_secs(400),
+    flavour: Some("debug"),
+    expected: &[
+        Expected {
+            pattern: r"kobject_add_internal failed for holdfast.*error: -12",
+            reason: "the driver core says so when an allocation of its own fails",
+        },
+        Expected {
+            pattern: r"kmemleak: Cannot allocate a scan area",
+            reason: "so does kmemleak",
+        },
+    ],
     ..Scenario::new(
         "allocations-of-bind",
         "each allocation of a bind fails in turn; the driver is bound, or nothing is left of it",
@@ -68,6 +79,7 @@ fn bind() -> Result<()> {
 
 pub const FILE: Scenario = Scenario {
     limit: Duration::from_secs(200),
+    flavour: Some("debug"),
     ..Scenario::new(
         "allocations-of-files",
         "each allocation of an open, a mapping and a write fails in turn",

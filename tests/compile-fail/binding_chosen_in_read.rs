@@ -4,8 +4,13 @@
 //!
 //! Promise 3: access is fenced at the boundary of an operation.
 
+use example::LocalModule;
 use holdfast::{
-    chardev,
+    chardev::{
+        self,
+        Flags,
+        Handle, //
+    },
     class::Class,
     object::{
         self,
@@ -44,10 +49,11 @@ impl object::Operations for Example {
     }
 }
 
+#[vtable]
 impl chardev::Operations for Example {
     type File = ();
 
-    fn open(access: &Access<'_, 'static, Self>) -> Result<Self::File> {
+    fn open(access: &Access<'_, 'static, Self>, _flags: Flags) -> Result<Self::File> {
         //~^ E0308
         KEPT.populate(**access);
         Ok(())
@@ -55,7 +61,7 @@ impl chardev::Operations for Example {
 
     fn read(
         _access: &Access<'_, '_, Self>,
-        _file: &Self::File,
+        _file: &Handle<'_, Self>,
         _position: &mut i64,
         _buffer: &mut IovIterDest<'_>,
     ) -> Result<usize> {

@@ -5,8 +5,13 @@
 //!
 //! Promise 3: access is fenced at the boundary of an operation.
 
+use example::LocalModule;
 use holdfast::{
-    chardev,
+    chardev::{
+        self,
+        Flags,
+        Handle, //
+    },
     class::Class,
     object::{
         self,
@@ -42,16 +47,17 @@ impl object::Operations for Example {
     }
 }
 
+#[vtable]
 impl chardev::Operations for Example {
     type File = &'static pci::Device<Bound>;
 
-    fn open(access: &Access<'_, '_, Self>) -> Result<Self::File> {
+    fn open(access: &Access<'_, '_, Self>, _flags: Flags) -> Result<Self::File> {
         Ok(access.parent()) //~ ERROR
     }
 
     fn read(
         _access: &Access<'_, '_, Self>,
-        _file: &Self::File,
+        _file: &Handle<'_, Self>,
         _position: &mut i64,
         _buffer: &mut IovIterDest<'_>,
     ) -> Result<usize> {

@@ -4,8 +4,13 @@
 //!
 //! Promise 4: unregistration happens once, from anywhere.
 
+use example::LocalModule;
 use holdfast::{
-    chardev,
+    chardev::{
+        self,
+        Flags,
+        Handle, //
+    },
     class::Class,
     object::{
         self,
@@ -48,16 +53,17 @@ impl object::Operations for Example {
     }
 }
 
+#[vtable]
 impl chardev::Operations for Example {
     type File = Local; //~ E0277
 
-    fn open(_access: &Access<'_, '_, Self>) -> Result<Self::File> {
+    fn open(_access: &Access<'_, '_, Self>, _flags: Flags) -> Result<Self::File> {
         Ok(Local(NotThreadSafe))
     }
 
     fn read(
         _access: &Access<'_, '_, Self>,
-        _file: &Self::File,
+        _file: &Handle<'_, Self>,
         _position: &mut i64,
         _buffer: &mut IovIterDest<'_>,
     ) -> Result<usize> {

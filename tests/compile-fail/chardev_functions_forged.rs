@@ -4,12 +4,13 @@
 //!
 //! Promise 3: access is fenced at the boundary of an operation.
 
+use core::marker::PhantomData;
 use holdfast::chardev::Functions;
 
-/// Puts functions together.
-pub fn mix(first: Functions, second: Functions) -> Functions {
+/// Gives functions to objects of another type.
+pub fn convert<T, U>(functions: Functions<T>) -> Functions<U> {
     Functions {
-        read: first.read, //~ E0616
-        ..second
+        erased: functions.erased, //~ E0616
+        _type: PhantomData,
     }
 }

@@ -10,4 +10,4 @@ use holdfast::chardev::Functions;
 pub struct Example;
 
 /// Functions of nothing.
-pub const FUNCTIONS: Functions = Functions::of::<Example>(); //~ E0277
+pub const FUNCTIONS: Functions<Example> = Functions::new(); //~ E0277

@@ -4,8 +4,13 @@
 //!
 //! Promise 3: access is fenced at the boundary of an operation.
 
+use example::LocalModule;
 use holdfast::{
-    chardev,
+    chardev::{
+        self,
+        Flags,
+        Handle, //
+    },
     object::Access, //
 };
 use kernel::{
@@ -16,11 +21,12 @@ use kernel::{
 /// No object.
 pub struct Example;
 
+#[vtable]
 impl chardev::Operations for Example {
     //~^ E0277
     type File = ();
 
-    fn open(_access: &Access<'_, '_, Self>) -> Result<Self::File> {
+    fn open(_access: &Access<'_, '_, Self>, _flags: Flags) -> Result<Self::File> {
         //~^ E0277
         Ok(())
     }
@@ -28,7 +34,7 @@ impl chardev::Operations for Example {
     fn read(
         //~^ E0277
         _access: &Access<'_, '_, Self>, //~ E0277
-        _file: &Self::File,
+        _file: &Handle<'_, Self>,
         _position: &mut i64,
         _buffer: &mut IovIterDest<'_>,
     ) -> Result<usize> {

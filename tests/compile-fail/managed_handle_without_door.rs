@@ -7,13 +7,13 @@
 use holdfast::managed::Handle;
 use kernel::{
     device::{
-        Bound,
+        Core,
         Device, //
     },
     prelude::*, //
 };
 
 /// Uses the value without entering.
-pub fn length(handle: &Handle<KVec<u8>>, device: &Device<Bound>) -> Result<usize> {
+pub fn length(handle: &Handle<KVec<u8>>, device: &Device<Core<'_>>) -> Result<usize> {
     Ok(handle.get(device)?.len()) //~ E0599
 }

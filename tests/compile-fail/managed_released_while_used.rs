@@ -7,14 +7,14 @@
 use holdfast::managed::Managed;
 use kernel::{
     device::{
-        Bound,
+        Core,
         Device, //
     },
     prelude::*, //
 };
 
 /// Uses the value after its release.
-pub fn use_late(managed: Managed<KVec<u8>>, device: &Device<Bound>) -> Result<usize> {
+pub fn use_late(managed: Managed<KVec<u8>>, device: &Device<Core<'_>>) -> Result<usize> {
     let value = managed.get(device)?;
     managed.release()?; //~ E0505
     Ok(value.len())

@@ -3,7 +3,11 @@
 //! What a driver of a PCI device defines before it makes objects, for the cases to use.
 
 use holdfast::{
-    chardev,
+    chardev::{
+        self,
+        Flags,
+        Handle, //
+    },
     class::Class,
     object::{
         self,
@@ -19,8 +23,18 @@ use kernel::{
     new_mutex,
     pci,
     prelude::*,
-    sync::Mutex, //
+    sync::Mutex,
+    ModuleMetadata, //
 };
+
+/// Stands for the module that a case would be, which `#[vtable]` wants.
+pub struct LocalModule;
+
+impl ModuleMetadata for LocalModule {
+    const NAME: &'static CStr = c"example";
+    // SAFETY: Null stands for the kernel itself.
+    const THIS_MODULE: ThisModule = unsafe { ThisModule::from_ptr(core::ptr::null_mut()) };
+}
 
 /// An object below a PCI device.
 pub struct Example;
@@ -58,7 +72,7 @@ impl object::Operations for Example {
     type Argument = ();
 
     const CLASS: Class = Class::new(c"example", c"example");
-    const CHARACTER_DEVICE: Option<chardev::Functions> = Some(chardev::Functions::of::<Self>());
+    const CHARACTER_DEVICE: Option<chardev::Functions<Self>> = Some(chardev::Functions::new());
 
     fn bind<'bound>(
         _object: &'bound Object<Self>,
@@ -69,16 +83,17 @@ impl object::Operations for Example {
     }
 }
 
+#[vtable]
 impl chardev::Operations for Example {
     type File = ();
 
-    fn open(_access: &Access<'_, '_, Self>) -> Result<Self::File> {
+    fn open(_access: &Access<'_, '_, Self>, _flags: Flags) -> Result<Self::File> {
         Ok(())
     }
 
     fn read(
         _access: &Access<'_, '_, Self>,
-        _file: &Self::File,
+        _file: &Handle<'_, Self>,
         _position: &mut i64,
         _buffer: &mut IovIterDest<'_>,
     ) -> Result<usize> {

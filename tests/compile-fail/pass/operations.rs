@@ -19,6 +19,7 @@ use kernel::{
         Bound,
         Device, //
     },
+    faux,
     new_mutex,
     platform,
     prelude::*,
@@ -27,6 +28,16 @@ use kernel::{
 
 /// An object.
 pub struct Example;
+
+/// What lives as long as its memory, and is dropped with it.
+#[pin_data]
+pub struct ExampleData {
+    /// Something that is shared.
+    #[pin]
+    pub count: Mutex<u32>,
+    /// Something that owns memory.
+    pub name: KVec<u8>,
+}
 
 /// What it does.
 pub struct ExampleBound<'bound> {
@@ -41,7 +52,7 @@ pub struct ExampleBound<'bound> {
 impl object::Operations for Example {
     type Parent = platform::Device<Bound>;
     type Structure = object::ClassDevice;
-    type Data = Mutex<u32>;
+    type Data = ExampleData;
     type Bound<'bound> = ExampleBound<'bound>;
     type Argument = KVec<u32>;
 
@@ -60,7 +71,7 @@ impl object::Operations for Example {
     }
 
     fn wake(object: &Object<Self>) {
-        *object.lock() = 0;
+        *object.count.lock() = 0;
     }
 }
 
@@ -85,14 +96,28 @@ impl object::Operations for Generic {
     }
 }
 
+/// Registers below a faux device, which is a device as others are.
+pub fn register_below_faux(registration: &faux::Registration) -> Result<Registration<Generic>> {
+    Unregistered::<Generic>::new(())?.register(registration.as_ref().as_ref(), &1)
+}
+
+/// Lets an object keep something for as long as its memory lives.
+pub fn keep(object: &Object<Example>) -> Result<&KVec<u8>> {
+    object.keep(Ok::<_, Error>(KVec::new()))
+}
+
 /// Registers one of each.
 pub fn register(
     pdev: &platform::Device<Bound>,
 ) -> Result<(Registration<Example>, Registration<Generic>)> {
     let mut argument = KVec::new();
     argument.push(1, GFP_KERNEL)?;
+    let data = try_pin_init!(ExampleData {
+        count <- new_mutex!(1),
+        name: KVec::new(),
+    }? Error);
     Ok((
-        Unregistered::<Example>::new(new_mutex!(1))?.register(pdev, argument)?,
+        Unregistered::<Example>::new(data)?.register(pdev, argument)?,
         Unregistered::<Generic>::new(())?.register(pdev.as_ref(), &1)?,
     ))
 }

@@ -24,6 +24,11 @@ pub fn register(pdev: &pci::Device<Bound>) -> Result<(Registration<Example>, u32
     Ok((unregistered.register(pdev, ())?, data))
 }
 
+/// Asks for the end from where one cannot wait for it.
+pub fn end_later(object: &Object<Example>) {
+    object.unregister_deferred();
+}
+
 /// Keeps a reference for longer than the registration.
 pub fn outlive(registration: Registration<Example>) -> ARef<Object<Example>> {
     let object = registration.reference();

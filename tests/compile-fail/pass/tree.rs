@@ -23,6 +23,7 @@ use holdfast::{
 use kernel::{
     device::{
         Bound,
+        Core,
         Device, //
     },
     io::Io,
@@ -65,7 +66,7 @@ pub fn end(object: &Object<Example>) -> Result {
 }
 
 /// Makes a managed value, and uses it in both ways.
-pub fn manage(device: &Device<Bound>) -> Result<(Managed<KVec<u8>>, Handle<KVec<u8>>, usize)> {
+pub fn manage(device: &Device<Core<'_>>) -> Result<(Managed<KVec<u8>>, Handle<KVec<u8>>, usize)> {
     let managed = Managed::<KVec<u8>>::new(device, Ok::<_, Error>(KVec::new()))?;
     let handle = managed.handle();
     let length = handle.access(|value| value.len())? + managed.get(device)?.len();

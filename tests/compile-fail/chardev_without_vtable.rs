@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory of an object may outlive its driver, so it holds nothing that the driver would have
-//! to drop.
+//! Which operations a driver has is said by `#[vtable]`, without which nothing would be called.
 //!
-//! Promise 1: memory is owned by the embedded device's reference count.
-//@ build-fail
+//! Promise 3: access is fenced at the boundary of an operation.
 
 use holdfast::{
+    chardev::{
+        self,
+        Flags, //
+    },
     class::Class,
     object::{
         self,
-        Object,
-        Unregistered, //
+        Access,
+        Object, //
     }, //
 };
 use kernel::{
@@ -26,11 +28,12 @@ pub struct Example;
 impl object::Operations for Example {
     type Parent = pci::Device<Bound>;
     type Structure = object::ClassDevice;
-    type Data = KBox<u32>;
+    type Data = ();
     type Bound<'bound> = ();
     type Argument = ();
 
     const CLASS: Class = Class::new(c"example", c"example");
+    const CHARACTER_DEVICE: Option<chardev::Functions<Self>> = Some(chardev::Functions::new());
 
     fn bind<'bound>(
         _object: &'bound Object<Self>,
@@ -41,7 +44,11 @@ impl object::Operations for Example {
     }
 }
 
-/// Makes an object that owns something.
-pub fn make(data: KBox<u32>) -> Result<Unregistered<Example>> {
-    Unregistered::new(Ok::<_, Error>(data)) //~? E0080
+impl chardev::Operations for Example {
+    //~^ E0046
+    type File = ();
+
+    fn open(_access: &Access<'_, '_, Self>, _flags: Flags) -> Result<Self::File> {
+        Ok(())
+    }
 }

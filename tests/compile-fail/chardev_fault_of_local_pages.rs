@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The memory that a fault maps belongs to the object or the file, and is not freed with the frame of
+//! the function.
+//!
+//! Promise 3: access is fenced at the boundary of an operation.
+
+use example::LocalModule;
+use holdfast::{
+    chardev::{
+        self,
+        Area,
+        Backing,
+        Flags,
+        Handle,
+        Memory,
+        Pages, //
+    },
+    class::Class,
+    object::{
+        self,
+        Access,
+        Object, //
+    }, //
+};
+use kernel::{
+    device::Bound,
+    pci,
+    prelude::*, //
+};
+
+/// An object.
+pub struct Example;
+
+impl object::Operations for Example {
+    type Parent = pci::Device<Bound>;
+    type Structure = object::ClassDevice;
+    type Data = ();
+    type Bound<'bound> = ();
+    type Argument = ();
+
+    const CLASS: Class = Class::new(c"example", c"example");
+    const CHARACTER_DEVICE: Option<chardev::Functions<Self>> = Some(chardev::Functions::new());
+
+    fn bind<'bound>(
+        _object: &'bound Object<Self>,
+        _pdev: &'bound pci::Device<Bound>,
+        _argument: (),
+    ) -> impl PinInit<Self::Bound<'bound>, Error> + 'bound {
+        Ok(())
+    }
+}
+
+#[vtable]
+impl chardev::Operations for Example {
+    type File = ();
+
+    fn open(_access: &Access<'_, '_, Self>, _flags: Flags) -> Result<Self::File> {
+        Ok(())
+    }
+
+    fn mmap(
+        _access: &Access<'_, '_, Self>,
+        _file: &Handle<'_, Self>,
+        _area: &Area,
+    ) -> Result<Backing> {
+        Ok(Backing::pages())
+    }
+
+    fn fault<'access>(
+        _access: &'access Access<'_, '_, Self>,
+        _file: &'access Handle<'_, Self>,
+        page: usize,
+    ) -> Result<Memory<'access>> {
+        let pages = Pages::new(1)?;
+        pages.page(page) //~ E0515
+    }
+}

@@ -48,16 +48,21 @@ def guest_program() -> Path:
     return target / "x86_64-unknown-linux-gnu" / "release" / "holdfast-guest"
 
 
+def faulty_command(kernel: Kernel, output: Path, *arguments: str) -> list[str]:
+    """Return the make command of the faulty C modules."""
+    return toolchain.kernel_make(kernel.objtree, f"M={_FAULTY}", f"MO={output}", *arguments)
+
+
 def faulty_modules(kernel: Kernel, output: Path) -> list[Path]:
     """Build the C modules whose faults the scenarios show."""
     output.mkdir(parents=True, exist_ok=True)
     console.step(
-        "Building the faulty C module",
-        ["make", "-C", str(kernel.objtree), f"M={_FAULTY}", f"MO={output}", "modules"],
+        "Building the faulty C modules",
+        faulty_command(kernel, output, "modules"),
         log=output / "build.log",
         cwd=paths.CHECKOUT,
         env=toolchain.environment(),
-        expected_lines=8,
+        expected_lines=26,
     )
     return sorted(output.glob("*.ko"))
 

@@ -44,7 +44,8 @@ class Scenario:
     name: str
     description: str
     seconds: float
-    shared: bool
+    machine: str
+    """Of which kind: "shared", "faulty" or "own"."""
     command_line: str
     flavour: str | None
     expected: tuple[splats.Expectation, ...]
@@ -58,7 +59,7 @@ def known(program: Path) -> list[Scenario]:
             name=entry["name"],
             description=entry["description"],
             seconds=entry["seconds"],
-            shared=entry["shared_machine"],
+            machine=entry["machine"],
             command_line=entry["command_line"],
             flavour=entry["flavour"],
             expected=tuple(splats.Expectation(**report) for report in entry["expected"]),
@@ -68,10 +69,15 @@ def known(program: Path) -> list[Scenario]:
 
 
 def machines(chosen: Sequence[Scenario], count: int = 1) -> list[list[Scenario]]:
-    """Group scenarios by the machine that they run in: `count` for those that share one."""
-    shared = [scenario for scenario in chosen if scenario.shared]
-    together = [shared[number::count] for number in range(count)]
-    alone = [[scenario] for scenario in chosen if not scenario.shared]
+    """Group scenarios by the machine that they run in: `count` for those that share one.
+
+    What a faulty module leaves behind must not be blamed on anything else, so those
+    scenarios have another one together.
+    """
+    shared = [scenario for scenario in chosen if scenario.machine == "shared"]
+    faulty = [scenario for scenario in chosen if scenario.machine == "faulty"]
+    together = [*(shared[number::count] for number in range(count)), faulty]
+    alone = [[scenario] for scenario in chosen if scenario.machine == "own"]
     return [group for group in together if group] + alone
 
 
@@ -144,9 +150,7 @@ def _judge_rest(group: Sequence[Scenario], outcome: machine.Outcome) -> list[res
     if outcome.problem:
         problem.append(f"{outcome.problem}; the end of its console, {outcome.console}:")
         problem += machine.last_lines(outcome.console).splitlines()
-    # A report can come late: what a scenario announced may follow its end, not more.
-    late = [e for scenario in group if not scenario.shared for e in scenario.expected]
-    for report in splats.judge(outcome.scanner.reports, splats.OUTSIDE, late).unexpected:
+    for report in splats.judge(outcome.scanner.reports, splats.OUTSIDE, ()).unexpected:
         problem += ["the kernel reported, outside of all scenarios:", *report.lines]
     return [results.Case(name, not problem, None, "\n".join(problem))]
 
@@ -163,7 +167,7 @@ class _Job:
     @property
     def checks_leaks(self) -> bool:
         """Delayed frees would look like leaks, and a faulty module is one."""
-        return self.flavour == "debug" and self.group[0].shared and self.group[0].name != KUNIT
+        return self.flavour == "debug" and self.group[0].machine == "shared"
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,15 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::wait;
@@ -38,6 +40,63 @@ pub fn write(path: impl AsRef<Path>, text: &str) -> Result<()> {
 /// Puts a line into the kernel's log, and so on its console.
 pub fn log(text: &str) -> Result<()> {
     write("/dev/kmsg", &format!("<5>{text}\n"))
+}
+
+/// The kernel's log, from now on.
+pub struct Log {
+    records: fs::File,
+}
+
+impl Log {
+    pub fn from_now() -> Result<Self> {
+        let mut records = fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlags::NONBLOCK.bits() as i32)
+            .open("/dev/kmsg")
+            .context("opening /dev/kmsg")?;
+        records.seek(SeekFrom::End(0))?;
+        Ok(Self { records })
+    }
+
+    /// Waits for a line that has `words` in it, after those that were waited for before.
+    pub fn wait_for(&mut self, words: &str, limit: Duration) -> Result<()> {
+        wait::until(&format!("the kernel says \"{words}\""), limit, || loop {
+            // A read gives one record.
+            let mut record = [0; 8192];
+            match self.records.read(&mut record) {
+                Ok(count) => {
+                    let text = String::from_utf8_lossy(&record[..count]);
+                    if text.contains(words) {
+                        return Ok(true);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error).context("reading /dev/kmsg"),
+            }
+        })
+    }
+}
+
+/// A setting in /proc/sys that is put back when this is dropped.
+pub struct Setting {
+    path: &'static str,
+    before: String,
+}
+
+impl Setting {
+    pub fn change(path: &'static str, value: &str) -> Result<Self> {
+        let before = read(path)?;
+        write(path, value)?;
+        Ok(Self { path, before })
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        if let Err(error) = write(self.path, &self.before) {
+            println!("{error:#}");
+        }
+    }
 }
 
 /// The kernel's taint flags.

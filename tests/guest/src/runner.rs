@@ -30,15 +30,16 @@ pub fn list() -> Value {
                 .iter()
                 .map(|report| json!({"pattern": report.pattern, "reason": report.reason}))
                 .collect();
-            let (shared, command_line) = match scenario.machine {
-                Machine::Shared => (true, ""),
-                Machine::Own(command_line) => (false, command_line),
+            let (machine, command_line) = match scenario.machine {
+                Machine::Shared => ("shared", ""),
+                Machine::Faulty => ("faulty", ""),
+                Machine::Own(command_line) => ("own", command_line),
             };
             json!({
                 "name": scenario.name,
                 "description": scenario.description,
                 "seconds": scenario.limit.as_secs(),
-                "shared_machine": shared,
+                "machine": machine,
                 "command_line": command_line,
                 "flavour": scenario.flavour,
                 "expected": expected,

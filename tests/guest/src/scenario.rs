@@ -22,6 +22,9 @@ pub struct Expected {
 pub enum Machine {
     /// One for all scenarios that leave no trace.
     Shared,
+    /// One for all scenarios that make the kernel report a fault. None of them takes
+    /// the machine down, but what it is worth afterwards is for the next of them only.
+    Faulty,
     /// One of its own, because the kernel is not itself any more afterwards, with
     /// this appended to the kernel's command line.
     Own(&'static str),

@@ -37,5 +37,13 @@ pub static ALL: &[Scenario] = &[
     allocation::BIND,
     allocation::FILE,
     kunit::SUITES,
+    faulty::UNBIND_COMPLETION,
+    faulty::DELETE_AGAINST_DELETE,
+    faulty::DELETE_AGAINST_UNBIND,
+    faulty::DELETE_DURING_CONSTRUCTION,
+    faulty::CALL_IN_FLIGHT,
+    faulty::DEVRES_ORDER,
+    faulty::DEVM_RELEASE,
+    faulty::DEVM_RELEASE_DELAYED,
     faulty::DEVM_CHARDEV,
 ];

@@ -80,9 +80,11 @@ bool holdfast_slots_have(unsigned long door)
 	for_each_possible_cpu(cpu) {
 		struct holdfast_slots *slots = per_cpu_ptr(&holdfast_slots, cpu);
 
-		for (i = 0; i < HOLDFAST_SLOTS; i++)
+		for (i = 0; i < HOLDFAST_SLOTS; i++) {
+			/* Pairs with the release in holdfast_slot_give_back(). */
 			if (smp_load_acquire(&slots->slot[i].door) == door)
 				return true;
+		}
 	}
 	return false;
 }
@@ -101,6 +103,7 @@ unsigned long holdfast_slots_next(unsigned long task, unsigned int *position)
 		if (!cpu_possible(cpu))
 			continue;
 		slot = &per_cpu_ptr(&holdfast_slots, cpu)->slot[*position % HOLDFAST_SLOTS];
+		/* Pairs with the release in holdfast_slot_claim(): the task is that one's. */
 		door = smp_load_acquire(&slot->door);
 		if (door && READ_ONCE(slot->task) == task) {
 			(*position)++;

@@ -11,8 +11,8 @@
 //! Everything below ends before any other resource of devres is released: whoever is inside of an
 //! object was shown that the device is bound, and may use what devres holds without another check.
 //! For this, the resource of the binding is made the newest of the device when the driver core says
-//! that the device is about to be unbound, or that its probe has failed. What a driver acquires after
-//! that, in its own unbind callback, is released first.
+//! that the device is about to be unbound, or that its probe has failed. What a driver acquires
+//! after that, in its own unbind callback, is released first.
 //!
 //! The resource is made the newest with each registration, too. That is how a registration that
 //! comes too late is found: if the old resource cannot be taken back, devres has begun to release,
@@ -176,7 +176,8 @@ impl Binding {
         unsafe { shims::holdfast_devres_make_newest(device) };
     }
 
-    /// Ends everything below the binding. devres calls this when it releases the device's resources.
+    /// Ends everything below the binding. devres calls this when it releases the device's
+    /// resources.
     ///
     /// # Safety
     ///

@@ -2,9 +2,9 @@
 
 //! Managed resources: values that end with the binding of a device, or earlier.
 //!
-//! A [`Managed`] value is dropped when its owner drops or releases it, or when the device is unbound,
-//! whichever comes first, and exactly once. Everybody else has a [`Handle`], whose door answers
-//! [`ENODEV`] from then on.
+//! A [`Managed`] value is dropped when its owner drops or releases it, or when the device is
+//! unbound, whichever comes first, and exactly once. Everybody else has a [`Handle`], whose door
+//! answers [`ENODEV`] from then on.
 //!
 //! A managed value is registered below the device just as an object is, by the same code, so it has
 //! the same properties: whoever is inside may sleep; one grace period serves all that ends with a
@@ -142,8 +142,8 @@ impl<T: Send + Sync> Inner<T> {
 
 /// A value that ends with the binding of a device, and its owner.
 ///
-/// It is released when this is dropped, at the latest. If this is forgotten, it is released when the
-/// device is unbound. It dereferences to its [`Handle`].
+/// It is released when this is dropped, at the latest. If this is forgotten, it is released when
+/// the device is unbound. It dereferences to its [`Handle`].
 ///
 /// # Invariants
 ///
@@ -193,8 +193,8 @@ impl<T: Send + Sync + 'static> Managed<T> {
 
     /// Releases the value now, if that has not happened.
     ///
-    /// May sleep; waits until nobody is inside. If the device is being unbound at the same time, one
-    /// of the two does it, and this returns when it is done.
+    /// May sleep; waits until nobody is inside. If the device is being unbound at the same time,
+    /// one of the two does it, and this returns when it is done.
     ///
     /// # Errors
     ///
@@ -211,7 +211,7 @@ impl<T: Send + Sync + 'static> Managed<T> {
         outcome
     }
 
-    /// The value, without entering the door, for a callback of the bus.
+    /// Calls `inside` with the value, without entering the door, for a callback of the bus.
     ///
     /// May be called in any context. That the device is [`Bound`] is not enough: data that is bound
     /// to it can say so until it is dropped, which may be after this. In a callback of the bus the
@@ -221,15 +221,15 @@ impl<T: Send + Sync + 'static> Managed<T> {
     ///
     /// [`ENODEV`] if `device` is another one, or if this is of an earlier binding.
     #[inline]
-    pub fn get<'a>(&'a self, device: &'a Device<Core<'_>>) -> Result<&'a T> {
+    pub fn with<R>(&self, device: &Device<Core<'_>>, inside: impl FnOnce(&T) -> R) -> Result<R> {
         let inner = &*self.0.inner;
         if inner.device != device_pointer(device) || !inner.revocable.is_open() {
             return Err(ENODEV);
         }
         // SAFETY: By the type invariants, only the owner, which is borrowed, and the end of the
         // binding end it. That has not begun when the door is open, and does not begin before the
-        // callback to which `device` belongs has returned.
-        Ok(unsafe { inner.value() })
+        // callback to which `device` belongs has returned, which is after `inside`.
+        Ok(inside(unsafe { inner.value() }))
     }
 
     /// A handle, which outlives the value.
@@ -269,8 +269,8 @@ impl<T: Send + Sync + 'static> Clone for Handle<T> {
 impl<T: Send + Sync + 'static> Handle<T> {
     /// Enters the door and calls `inside` with the value.
     ///
-    /// May be called in process context; `inside` may sleep. The value is not released before it has
-    /// returned.
+    /// May be called in process context; `inside` may sleep. The value is not released before it
+    /// has returned.
     ///
     /// # Errors
     ///

@@ -3,10 +3,17 @@
 //! What lives as long as the memory of an object: its data, and resources that it keeps.
 //!
 //! They are dropped when the last reference to the object is put, the newest first and the data
-//! last. But the memory may outlive the module of the driver, because an open file, a child, or a
-//! reference that was forgotten can hold it, and the code that drops them is in that module. So they
-//! are dropped when the module goes, if they are still there: after its exit function has run, when
-//! nobody is left who could look at them. The memory itself stays until the last reference.
+//! last. But the memory may outlive the module of the driver, because an open file or a child can
+//! hold it, and the code that drops them is in that module. So they are dropped when the module
+//! goes, after its exit function has run, if nobody has an [`ARef`] to the object: files and
+//! children do not know its type and cannot look at them. The memory itself stays until the last
+//! reference.
+//!
+//! What somebody still has an `ARef` to, because it was forgotten or because objects own each other,
+//! is never dropped then: it leaks. So does what an object keeps that is of another module than the
+//! object, and whose module goes first.
+//!
+//! [`ARef`]: kernel::sync::aref::ARef
 //!
 //! The same moment ends the registrations that the module has forgotten below devices of others.
 
@@ -59,6 +66,27 @@ struct Kept<V> {
 #[derive(Default)]
 pub(crate) struct Memory(UnsafeCell<Option<NonNull<Entry>>>);
 
+impl Memory {
+    /// Takes out of the list what another module than the object's own has put there.
+    ///
+    /// # Safety
+    ///
+    /// The caller must hold the lock of [`OBJECTS`], and the state of the object be `Kept`.
+    unsafe fn forget(&self, in_module: &dyn Fn(*const c_void) -> bool) {
+        let mut place = self.0.get();
+        // SAFETY: By the safety requirements and the type invariants.
+        unsafe {
+            while let Some(entry) = *place {
+                if in_module((*entry.as_ptr()).drop as *const c_void) {
+                    *place = (*entry.as_ptr()).older;
+                } else {
+                    place = &raw mut (*entry.as_ptr()).older;
+                }
+            }
+        }
+    }
+}
+
 /// What happens to the memory of an object in [`OBJECTS`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -96,9 +124,14 @@ fn key(header: &Header) -> usize {
 pub(crate) fn has_something(header: &Header) -> Result {
     let node = RBTreeNode::new(key(header), State::Kept, GFP_KERNEL)?;
     let mut objects = OBJECTS.lock();
-    let old = objects.0.as_mut().ok_or(ENODEV)?.insert(node);
+    let unused = if objects.state(header).is_none() {
+        let objects = objects.0.as_mut().ok_or(ENODEV)?;
+        objects.insert(node)
+    } else {
+        Some(node)
+    };
     drop(objects);
-    drop(old);
+    drop(unused);
     header.keeps_something();
     Ok(())
 }
@@ -221,51 +254,100 @@ unsafe extern "C" fn module_is_going(module: *mut bindings::module) {
     }
 
     loop {
-        let mut objects = OBJECTS.lock();
-        let mut found = None;
-        let mut busy = false;
-        let mut cursor = objects.0.as_mut().and_then(RBTree::cursor_front_mut);
-        while let Some(mut object) = cursor {
-            let (key, state) = object.current_mut();
-            // SAFETY: What is in there is not freed while the lock is held.
-            let header = unsafe { &*(*key as *const Header) };
-            if in_module(header.driver()) {
-                match *state {
-                    // If the last reference was put, somebody is on the way to drop it.
-                    //
-                    // SAFETY: The device is initialised.
-                    State::Kept
-                        if unsafe {
-                            shims::holdfast_device_get_unless_released(header.device())
-                        } =>
-                    {
-                        *state = State::Dropping;
-                        found = Some(header);
-                        break;
-                    }
-                    _ => busy = true,
-                }
-            }
-            cursor = object.move_next();
-        }
-        drop(objects);
-
-        match found {
-            Some(header) => {
-                // SAFETY: Done just now, and the module is there. The reference was taken above.
+        match next_to_drop(&in_module) {
+            Next::Drop(header) => {
+                // SAFETY: Made `Dropping` and referenced just now, and the module is there.
                 unsafe {
                     drop_everything(header);
                     bindings::put_device(header.device());
                 }
             }
-            None if busy => DROPPED.wait_until(|| {
-                !OBJECTS.lock().0.iter().flat_map(RBTree::keys).any(|key| {
-                    // SAFETY: As above.
-                    in_module(unsafe { (*(*key as *const Header)).driver() })
+            Next::Wait => DROPPED.wait_until(|| {
+                !any(&|header, state| {
+                    in_module(header.driver())
+                        && (state == State::Dropping || header.typed_references() == 0)
                 })
             }),
-            None => return,
+            Next::Nothing => break,
         }
+    }
+
+    // What is left has references from elsewhere, which may still look at it.
+    forget(&in_module);
+}
+
+/// What there is to do for a module that goes.
+enum Next {
+    /// To drop what this object keeps, whose state is `Dropping` now, and then to put it.
+    Drop(&'static Header),
+    /// To wait for other tasks that do.
+    Wait,
+    Nothing,
+}
+
+fn next_to_drop(in_module: &dyn Fn(*const c_void) -> bool) -> Next {
+    let mut next = Next::Nothing;
+    let mut objects = OBJECTS.lock();
+    let mut cursor = objects.0.as_mut().and_then(RBTree::cursor_front_mut);
+    while let Some(mut object) = cursor {
+        let (key, state) = object.current_mut();
+        // SAFETY: What is in there is not freed while the lock is held, or while there is a
+        // reference.
+        let header: &'static Header = unsafe { &*(*key as *const Header) };
+        if in_module(header.driver()) {
+            if *state == State::Kept && header.typed_references() == 0 {
+                // SAFETY: The device is initialised.
+                if unsafe { shims::holdfast_device_get_unless_released(header.device()) } {
+                    *state = State::Dropping;
+                    return Next::Drop(header);
+                }
+                // The last reference was put: somebody is on the way to drop it.
+                next = Next::Wait;
+            } else if *state == State::Dropping {
+                next = Next::Wait;
+            }
+        }
+        cursor = object.move_next();
+    }
+    next
+}
+
+/// Whether `condition` holds for any object that has something to be dropped.
+fn any(condition: &dyn Fn(&Header, State) -> bool) -> bool {
+    OBJECTS
+        .lock()
+        .0
+        .iter()
+        .flat_map(RBTree::iter)
+        .any(|(key, state)| {
+            // SAFETY: What is in there is not freed while the lock is held.
+            condition(unsafe { &*(*key as *const Header) }, *state)
+        })
+}
+
+/// Forgets what would need a module that goes to be dropped.
+fn forget(in_module: &dyn Fn(*const c_void) -> bool) {
+    loop {
+        let mut objects = OBJECTS.lock();
+        let mut found = None;
+        for (key, state) in objects.0.iter().flat_map(RBTree::iter) {
+            // SAFETY: What is in there is not freed while the lock is held.
+            let header = unsafe { &*(*key as *const Header) };
+            if in_module(header.driver()) {
+                found = Some(*key);
+                break;
+            }
+            if *state == State::Kept {
+                // SAFETY: The lock is held.
+                unsafe { header.memory().forget(in_module) };
+            }
+        }
+        let Some(key) = found else {
+            return;
+        };
+        let node = objects.0.as_mut().map(|objects| objects.remove_node(&key));
+        drop(objects);
+        drop(node);
     }
 }
 

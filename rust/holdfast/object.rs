@@ -83,6 +83,7 @@ use kernel::{
         atomic::{
             Acquire,
             Atomic,
+            Relaxed,
             Release, //
         },
         rcu,
@@ -336,8 +337,8 @@ unsafe impl<T: Operations> Parent for Object<T> {
 /// # Safety
 ///
 /// - All zeroes must be a value of the type, and it must be fine not to drop it.
-/// - `DEVICE` must be the offset of a `struct device` in it, which nobody else initialises, and whose
-///   `platform_data` and `release` nobody else uses.
+/// - `DEVICE` must be the offset of a `struct device` in it, which nobody else initialises, and
+///   whose `platform_data` and `release` nobody else uses.
 pub unsafe trait Structure: 'static {
     /// The offset of the embedded `struct device`.
     const DEVICE: usize;
@@ -420,9 +421,9 @@ enum Link {
 ///
 /// # Invariants
 ///
-/// - It is the first field of an [`Object`] that was allocated with `kmalloc`. `device` is embedded in
-///   the same object, and initialised; its `platform_data` points to this, and its release function
-///   is [`Header::release`], which frees the object.
+/// - It is the first field of an [`Object`] that was allocated with `kmalloc`. `device` is embedded
+///   in the same object, and initialised; its `platform_data` points to this, and its release
+///   function is [`Header::release`], which frees the object.
 /// - The object holds this module.
 /// - `link`, `parent` and `membership` are written before the object is registered, by the one who
 ///   registers, and from then on only by the owner of the teardown; `parent` is not changed any
@@ -440,6 +441,8 @@ pub(crate) struct Header {
     link: UnsafeCell<Link>,
     memory: Memory,
     keeps_something: Atomic<bool>,
+    // How many `ARef<Object<T>>` there are.
+    typed_references: Atomic<usize>,
     #[pin]
     deferred: Opaque<bindings::work_struct>,
     #[pin]
@@ -523,8 +526,8 @@ impl Header {
     ///
     /// As [`revocable::Functions`] says, for an object.
     unsafe fn unlink(revocable: &Revocable) {
-        // SAFETY: By the safety requirements and the type invariants, the owner of the teardown owns
-        // `link`. It is taken once.
+        // SAFETY: By the safety requirements and the type invariants, the owner of the teardown
+        // owns `link`. It is taken once.
         unsafe {
             let this = Self::of_revocable(revocable);
             let link = core::mem::replace(&mut *this.link.get(), Link::None);
@@ -551,8 +554,8 @@ impl Header {
     ///
     /// As [`revocable::Functions`] says, for an object.
     unsafe fn conclude(revocable: &Revocable) {
-        // SAFETY: By the safety requirements and the type invariants, the owner of the teardown owns
-        // this field.
+        // SAFETY: By the safety requirements and the type invariants, the owner of the teardown
+        // owns this field.
         drop(unsafe { (*Self::of_revocable(revocable).membership.get()).take() });
     }
 
@@ -595,6 +598,8 @@ impl Header {
             link: UnsafeCell::new(Link::None),
             memory: Memory::default(),
             keeps_something: Atomic::new(false),
+            // The one of `Unregistered`.
+            typed_references: Atomic::new(1),
             // SAFETY: The shim initialises it.
             deferred <- unsafe {
                 Opaque::ffi_init(|work| shims::holdfast_work_init(work, Self::run_deferred))
@@ -690,6 +695,11 @@ impl Header {
         &self.memory
     }
 
+    /// How many references there are through which the data can be looked at.
+    pub(crate) fn typed_references(&self) -> usize {
+        self.typed_references.load(Acquire)
+    }
+
     /// Says that [`memory::release`] has something to do.
     pub(crate) fn keeps_something(&self) {
         self.keeps_something.store(true, Release);
@@ -783,8 +793,8 @@ impl Header {
     /// Called by the workqueue, once for each time that [`Header::unregister_deferred`] has queued
     /// it.
     unsafe extern "C" fn run_deferred(work: *mut bindings::work_struct) {
-        // SAFETY: By the safety requirements, this is the field of a header, with a reference to the
-        // object.
+        // SAFETY: By the safety requirements, this is the field of a header, with a reference to
+        // the object.
         unsafe {
             let work = Opaque::cast_from(work);
             let this: *const Self = kernel::container_of!(work, Self, deferred);
@@ -930,8 +940,8 @@ impl<T: Operations> Object<T> {
     /// registration waits for it, so it must not sleep for something that is not woken by
     /// [`Operations::wake`].
     ///
-    /// May be called in process context, by anybody who has a reference. Takes no lock, and costs no
-    /// atomic operation as long as few tasks are inside of anything on the same CPU.
+    /// May be called in process context, by anybody who has a reference. Takes no lock, and costs
+    /// no atomic operation as long as few tasks are inside of anything on the same CPU.
     ///
     /// The guard is lent, and never given away, so it cannot be forgotten.
     ///
@@ -1058,13 +1068,22 @@ impl<T: Operations> AsRef<device::Device> for Object<T> {
 // SAFETY: The reference count of the embedded device owns the object, and every `Object` has one.
 unsafe impl<T: Operations> AlwaysRefCounted for Object<T> {
     fn inc_ref(&self) {
+        self.header.typed_references.fetch_add(1, Relaxed);
         // SAFETY: A shared reference keeps the count above zero.
         unsafe { bindings::get_device(self.header.device()) };
     }
 
     unsafe fn dec_ref(object: NonNull<Self>) {
         // SAFETY: By the safety requirements, the caller gives up a reference.
-        unsafe { bindings::put_device(object.as_ref().header.device()) };
+        unsafe {
+            let device = object.as_ref().header.device();
+            object
+                .as_ref()
+                .header
+                .typed_references
+                .fetch_sub(1, Release);
+            bindings::put_device(device);
+        }
     }
 }
 

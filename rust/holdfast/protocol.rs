@@ -29,10 +29,10 @@
 //!
 //! # The door
 //!
-//! Those who enter pay little and those who close pay much, because operations are frequent and ends
-//! are not. Who enters claims a slot of its CPU ([`Slots`]), writes the door there, and only then
-//! looks whether the door is open: plain loads and stores, in a section that does not sleep. Who
-//! closes says so in the door's word, waits for one grace period, which ends when every section
+//! Those who enter pay little and those who close pay much, because operations are frequent and
+//! ends are not. Who enters claims a slot of its CPU ([`Slots`]), writes the door there, and only
+//! then looks whether the door is open: plain loads and stores, in a section that does not sleep.
+//! Who closes says so in the door's word, waits for one grace period, which ends when every section
 //! that was under way has ended, and then looks into the slots. For each section:
 //!
 //! - it began before the grace period: it has ended, so its slot can be seen; or
@@ -42,9 +42,9 @@
 //! whoever leaves sees that the door is closed, and wakes who waits for it.
 //!
 //! Slots name the door, so nobody waits for those who are inside of another one. Where a CPU has no
-//! slot left, who enters is counted in the door's word instead. A door that nobody ever entered says
-//! so in its word, and needs no grace period. One grace period serves any number of doors that were
-//! closed before it.
+//! slot left, who enters is counted in the door's word instead. A door that nobody ever entered
+//! says so in its word, and needs no grace period. One grace period serves any number of doors that
+//! were closed before it.
 
 /// An atomic word. The names say the ordering.
 pub(crate) trait Word {
@@ -54,8 +54,8 @@ pub(crate) trait Word {
     fn load_acquire(&self) -> usize;
     /// Stores with release ordering.
     fn store_release(&self, value: usize);
-    /// Replaces `old` by `new`, fully ordered, and returns true; or finds another value, which orders
-    /// nothing.
+    /// Replaces `old` by `new`, fully ordered, and returns true; or finds another value, which
+    /// orders nothing.
     fn compare_exchange(&self, old: usize, new: usize) -> bool;
     /// Adds, fully ordered; the value before.
     fn fetch_add(&self, value: usize) -> usize;
@@ -167,8 +167,8 @@ impl Task {
 /// - The state bits of `registration` follow the picture in the module's documentation.
 /// - While they say `Registering`, `Cancelled` or `Unregistering`, the other bits are the task that
 ///   is doing it, else zero.
-/// - `door` is `CLOSED` if it is, plus `USED` if anybody has entered, plus `COUNTED` times those who
-///   are inside without a slot.
+/// - `door` is `CLOSED` if it is, plus `USED` if anybody has entered, plus `COUNTED` times those
+///   who are inside without a slot.
 /// - Whoever has a slot with the address of this is inside, or in a section in which it learns that
 ///   the door is closed.
 pub(crate) struct Protocol<W: Word> {

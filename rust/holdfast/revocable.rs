@@ -18,8 +18,8 @@
 //! Nothing is dropped before everything is drained, because whoever is inside of one of them can
 //! reach the others, and the bound device, without another check.
 //!
-//! What another task has claimed already is waited for; [`crate::waits`] sees to it that they do not
-//! wait for each other for ever.
+//! What another task has claimed already is waited for; [`crate::waits`] sees to it that they do
+//! not wait for each other for ever.
 
 use crate::{
     binding::Binding,

@@ -2,19 +2,19 @@
 
 //! Who waits for whose end.
 //!
-//! Whoever asks for an end that another task has claimed waits for it, and what a task drops while it
-//! ends something may ask for other ends. So tasks could wait for each other in a circle: two objects
-//! whose bound data own each other's registration, ended at once by two tasks; or an object that is
-//! ended while its parent is, and whose bound data own the registration of a sibling.
+//! Whoever asks for an end that another task has claimed waits for it, and what a task drops while
+//! it ends something may ask for other ends. So tasks could wait for each other in a circle: two
+//! objects whose bound data own each other's registration, ended at once by two tasks; or an object
+//! that is ended while its parent is, and whose bound data own the registration of a sibling.
 //!
 //! An operation inside of an object may ask for the end of its sibling, while the task that ends
 //! their parent has claimed both.
 //!
-//! All tasks that end something or wait for an end are on one list, with what they end and what they
-//! wait for, and the slots of the door say who is inside of what. Whoever begins to wait looks for a
-//! circle there. One is always broken by a task that asked for an end with `unregister`: it gets
-//! `EDEADLK`, and what it asked for ends when the others go on. Those who end a tree do not give up:
-//! they wait only for what is below them and for those inside.
+//! All tasks that end something or wait for an end are on one list, with what they end and what
+//! they wait for, and the slots of the door say who is inside of what. Whoever begins to wait looks
+//! for a circle there. One is always broken by a task that asked for an end with `unregister`: it
+//! gets `EDEADLK`, and what it asked for ends when the others go on. Those who end a tree do not
+//! give up: they wait only for what is below them and for those inside.
 //!
 //! Not seen are those who are inside without a slot, where many tasks of one CPU are inside of
 //! something.
@@ -185,8 +185,8 @@ pub(crate) fn while_ending(root: &Revocable, during: impl FnOnce()) {
     with_record(Some(root), None, during);
 }
 
-/// Whether the current task would wait for itself if it ended `revocable`: because it ends something
-/// below it, or is inside of that.
+/// Whether the current task would wait for itself if it ended `revocable`: because it ends
+/// something below it, or is inside of that.
 pub(crate) fn would_wait_for_itself(revocable: &Revocable) -> bool {
     let task = current_task();
     let is_it = |other: &Revocable| core::ptr::eq(other, revocable);

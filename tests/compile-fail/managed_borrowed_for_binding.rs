@@ -70,6 +70,6 @@ pub fn keep(
     pdev: &pci::Device<Core<'_>>,
 ) -> Result {
     registration.access(|access| {
-        *access.slot.lock() = managed.get(pdev.as_ref()).ok(); //~ E0521
+        let _ = managed.with(pdev.as_ref(), |value| *access.slot.lock() = Some(value)); //~ E0521
     })
 }

@@ -193,7 +193,7 @@ mod devres_tests {
         let handle = value.handle();
         assert!(handle.access(|value| value.script.alive()) == Ok(1));
         assert!(handle.access_atomic(|value| value.script.alive()) == Ok(1));
-        assert!(value.get(as_core(&parent))?.script.alive() == 1);
+        assert!(value.with(as_core(&parent), |value| value.script.alive()) == Ok(1));
         assert!(value.release() == Ok(Outcome::Done));
         assert_eq!(script.alive(), 0);
         assert!(handle.access(|_| ()) == Err(ENODEV));
@@ -292,11 +292,11 @@ mod devres_tests {
         let first = parent()?;
         let second = faux::Registration::new(c"holdfast-test-second", None)?;
         let value = Managed::<u32>::new(first.as_ref().as_ref(), Ok::<u32, Error>(7))?;
-        assert!(value.get(as_core(&first)) == Ok(&7));
-        assert!(value.get(as_core(&second)) == Err(ENODEV));
+        assert!(value.with(as_core(&first), |value| *value) == Ok(7));
+        assert!(value.with(as_core(&second), |value| *value) == Err(ENODEV));
         drop(first);
         let again = parent()?;
-        assert!(value.get(as_core(&again)) == Err(ENODEV));
+        assert!(value.with(as_core(&again), |value| *value) == Err(ENODEV));
         Ok(())
     }
 

@@ -297,8 +297,8 @@ mod tree_tests {
     }
 
     /// A child that is being constructed while its parent ends is ended before it: by its
-    /// constructor, which the parent waits for, or, if that came to its end just in time, by who ends
-    /// the parent.
+    /// constructor, which the parent waits for, or, if that came to its end just in time, by who
+    /// ends the parent.
     #[test]
     fn construction_while_parent_ends() -> Result {
         let device = parent()?;

@@ -69,7 +69,7 @@ pub fn end(object: &Object<Example>) -> Result {
 pub fn manage(device: &Device<Core<'_>>) -> Result<(Managed<KVec<u8>>, Handle<KVec<u8>>, usize)> {
     let managed = Managed::<KVec<u8>>::new(device, Ok::<_, Error>(KVec::new()))?;
     let handle = managed.handle();
-    let length = handle.access(|value| value.len())? + managed.get(device)?.len();
+    let length = handle.access(|value| value.len())? + managed.with(device, |value| value.len())?;
     Ok((managed, handle, length))
 }
 

@@ -23,7 +23,7 @@ help:
 	@echo
 	@echo '  make demo             the stories, told by a virtual machine with a real SR-IOV device'
 	@echo '  make test             all tests; ends with "N passed, N failed, N skipped"'
-	@echo '  make kunit            the KUnit suites, on user-mode Linux and on x86-64'
+	@echo '  make kunit            the KUnit suites, on user-mode Linux and on x86-64 (RACE_ROUNDS=1000)'
 	@echo '  make scenarios        the scenarios in the virtual machine'
 	@echo '  make compile-fail     code that must not compile; BLESS=1 keeps what the compiler says now'
 	@echo '  make lint             every linter; silent findings do not exist'
@@ -49,6 +49,10 @@ help:
 .PHONY: setup kernels lint doc rust-analyzer test
 setup kernels lint doc rust-analyzer test:
 	$(holdfast) $@
+
+# The races of the suites have fewer rounds in make test, where this is not set.
+kunit: RACE_ROUNDS ?= 1000
+export RACE_ROUNDS
 
 .PHONY: kunit scenarios demo
 kunit scenarios demo:

@@ -47,9 +47,10 @@ struct holdfast_slot *holdfast_slot_claim(unsigned long door, unsigned long task
 	return NULL;
 }
 
-/* Gives back a slot. Pairs with the acquire in holdfast_slots_have(). */
+/* Gives back a slot. */
 void holdfast_slot_give_back(struct holdfast_slot *slot)
 {
+	/* Pairs with the acquire in holdfast_slots_have(). */
 	smp_store_release(&slot->door, 0);
 }
 

@@ -74,6 +74,8 @@ void holdfast_grace_period(void);
 bool holdfast_slots_have(unsigned long door);
 unsigned long holdfast_slots_next(unsigned long task, unsigned int *position);
 
+unsigned int holdfast_kunit_race_rounds(void);
+
 void holdfast_module_get(struct module *module);
 void holdfast_module_put(struct module *module);
 bool holdfast_module_has(const void *address, struct module *module);

@@ -9,9 +9,9 @@
 //! children do not know its type and cannot look at them. The memory itself stays until the last
 //! reference.
 //!
-//! What somebody still has an `ARef` to, because it was forgotten or because objects own each other,
-//! is never dropped then: it leaks. So does what an object keeps that is of another module than the
-//! object, and whose module goes first.
+//! What somebody still has an `ARef` to, because it was forgotten or because objects own each
+//! other, is never dropped then: it leaks. So does what an object keeps that is of another module
+//! than the object, and whose module goes first.
 //!
 //! [`ARef`]: kernel::sync::aref::ARef
 //!

@@ -93,6 +93,9 @@ extern "C" {
     pub(crate) fn holdfast_slots_have(door: usize) -> bool;
     pub(crate) fn holdfast_slots_next(task: usize, position: *mut c_uint) -> usize;
 
+    #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
+    pub(crate) fn holdfast_kunit_race_rounds() -> c_uint;
+
     pub(crate) fn holdfast_module_get(module: *mut bindings::module);
     pub(crate) fn holdfast_module_put(module: *mut bindings::module);
     pub(crate) fn holdfast_module_has(

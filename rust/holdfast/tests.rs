@@ -207,9 +207,11 @@ fn spawn(task: impl FnOnce() + Send + 'static) -> Result {
     Ok(workqueue::system_unbound().try_spawn(GFP_KERNEL, task)?)
 }
 
-/// How many rounds the races run: thousands where code runs natively, fewer under KASAN, which
-/// is emulated where there is no KVM.
-const ROUNDS: usize = if cfg!(CONFIG_KASAN) { 100 } else { 2000 };
+/// How many rounds the races have.
+fn rounds() -> usize {
+    // SAFETY: May be called anywhere.
+    unsafe { crate::shims::holdfast_kunit_race_rounds() as usize }
+}
 
 /// Pauses of every order of magnitude up to that of an unbind, none twice.
 fn pause(round: usize) -> usize {
@@ -524,7 +526,7 @@ mod registration_tests {
     fn loser_waits() -> Result {
         let parent = parent()?;
         let _class = unregistered(0)?;
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds() {
             let script = Script::with(Step::Nothing, Step::Nothing, Step::Wait)?;
             let registration = register(&parent, &script)?;
             let other = Other::new()?;
@@ -555,7 +557,7 @@ mod registration_tests {
         let parent = parent()?;
         let _class = unregistered(0)?;
         let mut ours_won = 0;
-        for round in 0..ROUNDS {
+        for round in 0..rounds() {
             let script = Script::new()?;
             let registration = register(&parent, &script)?;
             let other = Other::new()?;
@@ -580,7 +582,10 @@ mod registration_tests {
             }
             assert_eq!(script.woken.load(Acquire), 1);
         }
-        pr_info!("one_winner: {ROUNDS} rounds, {ours_won} won by the first of two tasks\n");
+        pr_info!(
+            "one_winner: {} rounds, {ours_won} won by the first of two tasks\n",
+            rounds()
+        );
         Ok(())
     }
 
@@ -590,7 +595,7 @@ mod registration_tests {
     fn unbind_against_unregister() -> Result {
         let _class = unregistered(0)?;
         let mut unbind_won = 0;
-        for round in 0..ROUNDS {
+        for round in 0..rounds() {
             let parent = parent()?;
             let script = Script::new()?;
             let registration = register(&parent, &script)?;
@@ -615,7 +620,10 @@ mod registration_tests {
             assert_eq!(script.woken.load(Acquire), 1);
             unbind_won += usize::from(other.outcome.load(Acquire) == ALREADY_DONE);
         }
-        pr_info!("unbind_against_unregister: {ROUNDS} rounds, {unbind_won} won by the unbind\n");
+        pr_info!(
+            "unbind_against_unregister: {} rounds, {unbind_won} won by the unbind\n",
+            rounds()
+        );
         Ok(())
     }
 
@@ -690,7 +698,7 @@ mod registration_tests {
     fn readers_against_unregister() -> Result {
         let parent = parent()?;
         let _class = unregistered(0)?;
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds() {
             let script = Script::new()?;
             let registration = register(&parent, &script)?;
             let other = Other::new()?;

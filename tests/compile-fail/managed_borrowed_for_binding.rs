@@ -70,6 +70,7 @@ pub fn keep(
     pdev: &pci::Device<Core<'_>>,
 ) -> Result {
     registration.access(|access| {
-        let _ = managed.with(pdev.as_ref(), |value| *access.slot.lock() = Some(value)); //~ E0521
+        let _ = managed.with(pdev.as_ref(), |value| *access.slot.lock() = Some(value));
+        //~^ E0521
     })
 }

@@ -15,7 +15,8 @@ use kernel::{
 
 /// Uses the value after its release.
 pub fn use_late(managed: Managed<KVec<u8>>, device: &Device<Core<'_>>) -> Result<usize> {
-    managed.with(device, |value| { //~ E0505
+    managed.with(device, |value| {
+        //~^ E0505
         managed.release()?;
         Ok(value.len())
     })?

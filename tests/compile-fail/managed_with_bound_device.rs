@@ -14,5 +14,6 @@ use kernel::prelude::*;
 
 /// Uses the value with what is known inside the door of an object.
 pub fn length(object: &Object<Example>, managed: &Managed<KVec<u8>>) -> Result<usize> {
-    object.access(|access| managed.with(access.pdev.as_ref(), |value| value.len()))? //~ E0308
+    object.access(|access| managed.with(access.pdev.as_ref(), |value| value.len()))?
+    //~^ E0308
 }

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import console, guest_image, kernel, machine, paths, results, selftest, splats
+from . import console, guest_image, kernel, kunit, machine, paths, results, selftest, splats
 
 # Each with the number of machines that its scenarios share. Delayed releases are waited for more
 # than worked for, so two of those machines run well side by side.
@@ -211,6 +211,7 @@ def _run_machine(job: _Job) -> _Done:
             # The report first, all of it; then the end.
             "oops=panic",
             *group[0].command_line.split(),
+            *kunit.race_rounds(),
         ],
         on_result=progress.feed,
     )

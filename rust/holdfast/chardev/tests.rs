@@ -179,6 +179,12 @@ fn register(parent: &faux::Registration, counts: &Arc<Counts>) -> Result<Registr
     Unregistered::<Subject>::new(())?.register(parent.as_ref().as_ref(), counts.clone())
 }
 
+/// How many rounds the races have.
+fn rounds() -> usize {
+    // SAFETY: May be called anywhere.
+    unsafe { crate::shims::holdfast_kunit_race_rounds() as usize }
+}
+
 /// Runs `task` on another CPU, if there is one that is idle.
 fn spawn(task: impl FnOnce() + Send + 'static) -> Result {
     Ok(workqueue::system_unbound().try_spawn(GFP_KERNEL, task)?)
@@ -202,9 +208,6 @@ fn open_one(object: &Object<Subject>) -> Result<Arc<OpenFile>> {
 #[kunit_tests(holdfast_chardev)]
 mod chardev_tests {
     use super::*;
-
-    /// How many rounds the races run: see the suite of the registration.
-    const ROUNDS: usize = if cfg!(CONFIG_KASAN) { 100 } else { 2000 };
 
     /// The data of a file is dropped when that is released.
     #[test]
@@ -292,7 +295,7 @@ mod chardev_tests {
 
         let parent = parent()?;
         let kept = register(&parent, &Counts::new()?)?;
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds() {
             let counts = Counts::new()?;
             let registration = register(&parent, &counts)?;
             let mut files = KVec::with_capacity(FILES, GFP_KERNEL)?;
@@ -326,7 +329,7 @@ mod chardev_tests {
     fn open_races_end() -> Result {
         let parent = parent()?;
         let kept = register(&parent, &Counts::new()?)?;
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds() {
             let counts = Counts::new()?;
             let registration = register(&parent, &counts)?;
             let reference = registration.reference();

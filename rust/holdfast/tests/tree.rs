@@ -303,7 +303,7 @@ mod tree_tests {
     fn construction_while_parent_ends() -> Result {
         let device = parent()?;
         let mut refused = 0;
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds() {
             let log = Log::new()?;
             let branch = branch(&device, &log, 9)?;
 
@@ -339,7 +339,10 @@ mod tree_tests {
             }
             assert!((*log.dropped.lock()).starts_with(&[1, 9]));
         }
-        pr_info!("construction_while_parent_ends: {ROUNDS} rounds, {refused} refused\n");
+        pr_info!(
+            "construction_while_parent_ends: {} rounds, {refused} refused\n",
+            rounds()
+        );
         assert!(refused > 0);
         Ok(())
     }
@@ -387,7 +390,7 @@ mod tree_tests {
     #[test]
     fn owner_of_sibling_against_unbind() -> Result {
         let _class = Unregistered::<Branch>::new(Ok::<_, Error>(()))?;
-        for round in 0..ROUNDS {
+        for round in 0..rounds() {
             let device = parent()?;
             let log = Log::new()?;
             let other = Other::new()?;
@@ -415,7 +418,7 @@ mod tree_tests {
     #[test]
     fn operation_ends_sibling_against_unbind() -> Result {
         let _class = Unregistered::<Branch>::new(Ok::<_, Error>(()))?;
-        for round in 0..ROUNDS {
+        for round in 0..rounds() {
             let device = parent()?;
             let log = Log::new()?;
             let other = Other::new()?;

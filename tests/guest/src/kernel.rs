@@ -2,7 +2,7 @@
 
 //! The kernel as seen from user space: modules, taint, its log, its leak checker.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -146,10 +146,15 @@ pub fn lockdep_is_on() -> Option<bool> {
 
 /// Loads a module of this project, as insmod does.
 pub fn insmod(name: &str) -> Result<(), Errno> {
+    insmod_with(name, c"")
+}
+
+/// The same, with parameters.
+pub fn insmod_with(name: &str, parameters: &CStr) -> Result<(), Errno> {
     let path = format!("{MODULES}/{name}.ko");
     let file = fs::File::open(path)
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::NOENT))?;
-    rustix::system::finit_module(&file, c"", 0)?;
+    rustix::system::finit_module(&file, parameters, 0)?;
     // Only for the names in a leak's report: without it the report has bare addresses.
     let _ = keep_symbols(name);
     Ok(())

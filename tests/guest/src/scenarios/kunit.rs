@@ -3,6 +3,7 @@
 //! The library's KUnit suites on x86-64. The kernel runs them when the module is
 //! loaded and prints KTAP to its log; the host takes it from there.
 
+use std::ffi::CString;
 use std::fs;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use crate::sample::{self, LIBRARY};
 use crate::scenario::{Machine, Scenario, Skip};
 
 pub const SUITES: Scenario = Scenario {
-    limit: Duration::from_secs(120),
+    // As many rounds of the races as anybody asks for.
+    limit: Duration::from_secs(1500),
     machine: Machine::Own("kunit.autorun=1"),
     ..Scenario::new(
         "kunit",
@@ -26,7 +28,14 @@ fn suites() -> Result<()> {
     if !kernel::module_is_available(LIBRARY) {
         return Err(Skip(format!("{LIBRARY}.ko is not in this guest")).into());
     }
-    kernel::insmod(LIBRARY).with_context(|| format!("insmod {LIBRARY}"))?;
+    // insmod does not look for a module's parameters on the kernel's command line.
+    let line = kernel::read("/proc/cmdline")?;
+    let parameters: Vec<_> = line
+        .split_whitespace()
+        .filter_map(|word| word.strip_prefix("holdfast."))
+        .collect();
+    kernel::insmod_with(LIBRARY, &CString::new(parameters.join(" "))?)
+        .with_context(|| format!("insmod {LIBRARY}"))?;
     let mut ran = Vec::new();
     for suite in fs::read_dir("/sys/kernel/debug/kunit")? {
         let suite = suite?;

@@ -17,6 +17,7 @@
 //!   forgotten ends when the parent is unbound.
 //! - [`chardev`] puts a character device on an object. An open file holds the object's memory and
 //!   this library, not the driver.
+//! - [`attribute`] puts files of sysfs on an object, which end with it.
 //! - [`pci::sriov`] makes a PCI driver the driver of a physical function.
 //!
 //! The samples show each of them in a driver, without `unsafe`.
@@ -26,6 +27,8 @@ use kernel::{
     prelude::*, //
 };
 
+#[path = "holdfast/attribute.rs"]
+pub mod attribute;
 #[path = "holdfast/binding.rs"]
 mod binding;
 #[path = "holdfast/chardev.rs"]

@@ -3,13 +3,21 @@
 //! A driver for the physical function of an SR-IOV device: Intel's 82576 (8086:10c9), which QEMU
 //! offers as `igb`.
 //!
-//! `/dev/holdfast-pf0` tells a register of the device and how many VFs are enabled; VFs are
-//! switched through the device's `sriov_numvfs`. The device can be unbound, removed or unplugged,
-//! and this module unloaded, whatever user space holds open meanwhile.
+//! `/dev/holdfast-pf0` tells a register of the device and how many VFs are enabled, and the
+//! attribute `vfs` of the object only the latter; VFs are switched through the device's
+//! `sriov_numvfs`. The device can be unbound, removed or unplugged, and this module unloaded,
+//! whatever user space holds open meanwhile.
 //!
 //! The comments that begin with "In C" say which line would have been the bug.
 
 use holdfast::{
+    attribute::{
+        self,
+        list,
+        Attribute,
+        Group,
+        Output, //
+    },
     chardev::{
         self,
         Flags,
@@ -68,6 +76,12 @@ impl object::Operations for Pf {
 
     const CLASS: Class = Class::new(c"holdfast_pf", c"holdfast-pf").with_mode(0o644);
     const CHARACTER_DEVICE: Option<chardev::Functions<Self>> = Some(chardev::Functions::new());
+    // In C: `device_create_file()` after `device_add()`, which user space has been told of by then;
+    // and a `show` that uses `dev_get_drvdata()` while `.remove` frees it.
+    const ATTRIBUTES: attribute::Groups<Self> = list![Group::new(list![Attribute::read_only(
+        c"vfs",
+        Self::show_vfs
+    )])];
 
     fn bind<'bound>(
         _object: &'bound Object<Self>,
@@ -76,6 +90,12 @@ impl object::Operations for Pf {
     ) -> impl PinInit<Self::Bound<'bound>, Error> + 'bound {
         pdev.iomap_region_sized(0, c"holdfast_sriov_pf")
             .map(|bar| PfBound { bar })
+    }
+}
+
+impl Pf {
+    fn show_vfs(access: &Access<'_, '_, Self>, output: &mut Output<'_>) -> Result {
+        writeln!(output, "{}", sriov::num_vfs(access.parent()))
     }
 }
 

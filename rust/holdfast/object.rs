@@ -33,6 +33,7 @@
 //! could look at them.
 
 use crate::{
+    attribute,
     binding::Binding,
     chardev,
     class::{
@@ -150,6 +151,9 @@ pub trait Operations: Sized + Send + Sync + 'static {
     /// The functions of the character device of the objects, if they have one:
     /// `Some(chardev::Functions::new())`.
     const CHARACTER_DEVICE: Option<chardev::Functions<Self>> = None;
+
+    /// The attributes of the objects in sysfs: see [`attribute`].
+    const ATTRIBUTES: attribute::Groups<Self> = attribute::list![];
 
     /// Makes the data that lives until the end of the registration.
     ///
@@ -338,7 +342,7 @@ unsafe impl<T: Operations> Parent for Object<T> {
 ///
 /// - All zeroes must be a value of the type, and it must be fine not to drop it.
 /// - `DEVICE` must be the offset of a `struct device` in it, which nobody else initialises, and
-///   whose `platform_data` and `release` nobody else uses.
+///   whose `platform_data`, `groups` and `release` nobody else uses.
 pub unsafe trait Structure: 'static {
     /// The offset of the embedded `struct device`.
     const DEVICE: usize;
@@ -408,6 +412,9 @@ pub(crate) struct Functions {
 
     /// The functions of the character device, if there is one.
     pub(crate) chardev: Option<chardev::ErasedFunctions>,
+
+    /// The attributes.
+    attributes: attribute::ErasedGroups,
 }
 
 /// How an object is linked into the system.
@@ -533,6 +540,7 @@ impl Header {
             let link = core::mem::replace(&mut *this.link.get(), Link::None);
             if !matches!(link, Link::None) {
                 (this.functions.remove)(this);
+                this.functions.attributes.take_back(this.device);
             }
         }
     }
@@ -768,9 +776,13 @@ impl Header {
             None => Link::Device,
         };
 
-        // SAFETY: The device is initialised, named, and was never added. On an error `link` is
-        // dropped, which takes back a character device.
-        unsafe { (self.functions.add)(self) }?;
+        // SAFETY: The device is initialised, named, and was never added. On an error it is not, and
+        // `link` is dropped, which takes back a character device.
+        unsafe {
+            self.functions.attributes.set(self.device);
+            (self.functions.add)(self)
+                .inspect_err(|_| self.functions.attributes.take_back(self.device))?;
+        }
 
         // SAFETY: By the type invariants, the task that registers owns this field.
         unsafe { *self.link.get() = link };
@@ -853,6 +865,7 @@ impl<T: Operations> Object<T> {
             Some(functions) => Some(functions.erased),
             None => None,
         },
+        attributes: attribute::ErasedGroups::of::<T>(),
     };
 
     const DEVICE: usize = core::mem::offset_of!(Self, structure) + T::Structure::DEVICE;

@@ -601,9 +601,10 @@ impl Revocable {
     /// The second step of the end.
     fn drain(&self, task: Task) {
         drain_all(&self.children, task);
+        // Taking it out of the system may wait for those inside too: sysfs does.
+        waits::reconsider();
         // SAFETY: The owner of the teardown, once.
         unsafe { (self.functions.unlink)(self) };
-        waits::reconsider();
         self.protocol.drain(&PerCpuSlots, &self.waiters);
     }
 

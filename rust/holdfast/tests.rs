@@ -5,6 +5,8 @@
 //! Each test says which promise it guards. The parents are faux devices: dropping one unbinds it,
 //! which runs its devres.
 
+#[path = "tests/attribute.rs"]
+mod attribute;
 #[path = "tests/managed.rs"]
 mod managed;
 #[path = "tests/memory.rs"]

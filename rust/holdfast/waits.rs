@@ -222,6 +222,15 @@ pub(crate) fn wait_for_end(revocable: &Revocable) {
     });
 }
 
+/// Whether somebody waits for the end of `revocable`. For tests only: nobody may rely on it.
+#[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
+pub(crate) fn is_waited_for(revocable: &Revocable) -> bool {
+    RECORDS
+        .lock()
+        .iter()
+        .any(|record| record.waits_for == Some(NonNull::from(revocable)))
+}
+
 /// Makes those who wait look again whether they wait in a circle. To be called by who may have
 /// closed one, and does not give up: it ends something, and is about to wait.
 pub(crate) fn reconsider() {

@@ -80,6 +80,17 @@ impl Sample {
         OpenFile::open(self.node()?)
     }
 
+    /// The attribute `vfs` of the one class device there is.
+    pub fn attribute(&self) -> Result<PathBuf> {
+        let node = self.node()?;
+        let name = node.file_name().context("a device node has a name")?;
+        Ok(PathBuf::from(CLASS).join(name).join("vfs"))
+    }
+
+    pub fn open_attribute(&self) -> Result<OpenFile> {
+        OpenFile::open(self.attribute()?)
+    }
+
     /// Binds the driver again, which makes a new class device.
     pub fn bind(&self) -> Result<()> {
         self.pf.bind(DRIVER)?;

@@ -3,6 +3,7 @@
 //! All scenarios, in the order in which they run.
 
 mod allocation;
+mod attribute;
 mod chardev;
 pub mod faulty;
 mod kunit;
@@ -25,6 +26,9 @@ pub static ALL: &[Scenario] = &[
     removal::UNDER_OPEN_FILE,
     removal::WITH_VFS,
     race::READERS_AGAINST_UNBIND,
+    attribute::READABLE,
+    attribute::UNDER_OPEN_FILE,
+    race::ATTRIBUTE_READERS_AGAINST_UNBIND,
     chardev::OPERATIONS,
     chardev::LACKING,
     chardev::BLOCKED_READERS,

@@ -25,6 +25,15 @@ pub const READERS_AGAINST_UNBIND: Scenario = Scenario {
     )
 };
 
+pub const ATTRIBUTE_READERS_AGAINST_UNBIND: Scenario = Scenario {
+    limit: Duration::from_secs(240),
+    ..Scenario::new(
+        "attribute-readers-race-unbind",
+        "two threads read an attribute without a pause while the driver is unbound and bound",
+        attribute_readers_against_unbind,
+    )
+};
+
 #[derive(Default)]
 struct Counts {
     succeeded: AtomicU64,
@@ -32,29 +41,42 @@ struct Counts {
 }
 
 fn readers_against_unbind() -> Result<()> {
+    race(ROUNDS, Sample::open, |text| text.starts_with("status 0x"))
+}
+
+fn attribute_readers_against_unbind() -> Result<()> {
+    race(ROUNDS / 2, Sample::open_attribute, |text| text == "0\n")
+}
+
+/// Readers of what `open` opens, which must read as something `valid`.
+fn race(
+    rounds: usize,
+    open: fn(&Sample) -> Result<OpenFile>,
+    valid: fn(&str) -> bool,
+) -> Result<()> {
     let sample = Sample::load()?;
     let mut reads = 0;
-    for round in 0..ROUNDS {
-        let file = sample.open()?;
-        reads +=
-            one_round(&sample, &file).map_err(|error| error.context(format!("round {round}")))?;
+    for round in 0..rounds {
+        let file = open(&sample)?;
+        reads += one_round(&sample, &file, valid)
+            .map_err(|error| error.context(format!("round {round}")))?;
         drop(file);
         sample.bind()?;
     }
     println!(
-        "{ROUNDS} rounds, {reads} reads before the unbinds, every reader saw ENODEV each time"
+        "{rounds} rounds, {reads} reads before the unbinds, every reader saw ENODEV each time"
     );
     sample.unload()
 }
 
 /// Unbinds once all readers are at it, and returns how often they succeeded. That
 /// they overlap is shown, not hoped for: each has read before, and is told ENODEV after.
-fn one_round(sample: &Sample, file: &OpenFile) -> Result<u64> {
+fn one_round(sample: &Sample, file: &OpenFile, valid: fn(&str) -> bool) -> Result<u64> {
     let counts: [Counts; READERS] = Default::default();
     let unbound = thread::scope(|scope| {
         let readers: Vec<_> = counts
             .iter()
-            .map(|counts| scope.spawn(|| read_until_gone(file, counts)))
+            .map(|counts| scope.spawn(move || read_until_gone(file, valid, counts)))
             .collect();
         let all_read = || {
             let busy = |counts: &Counts| counts.succeeded.load(Ordering::Relaxed) > 0;
@@ -89,11 +111,11 @@ fn one_round(sample: &Sample, file: &OpenFile) -> Result<u64> {
         .sum())
 }
 
-fn read_until_gone(file: &OpenFile, counts: &Counts) -> Result<()> {
+fn read_until_gone(file: &OpenFile, valid: fn(&str) -> bool, counts: &Counts) -> Result<()> {
     loop {
         match file.read() {
             Ok(text) => {
-                ensure!(text.starts_with("status 0x"), "a read gave {text:?}");
+                ensure!(valid(&text), "a read gave {text:?}");
                 counts.succeeded.fetch_add(1, Ordering::Relaxed);
             }
             Err(Errno::NODEV) => {

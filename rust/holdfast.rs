@@ -17,6 +17,8 @@
 //!   forgotten ends when the parent is unbound.
 //! - [`chardev`] puts a character device on an object. An open file holds the object's memory and
 //!   this library, not the driver.
+//! - [`work`], [`timer`] and [`irq`] call the driver while the object is registered, and end with
+//!   that.
 //! - [`pci::sriov`] makes a PCI driver the driver of a physical function.
 //!
 //! The samples show each of them in a driver, without `unsafe`.
@@ -28,10 +30,14 @@ use kernel::{
 
 #[path = "holdfast/binding.rs"]
 mod binding;
+#[path = "holdfast/callbacks.rs"]
+pub mod callbacks;
 #[path = "holdfast/chardev.rs"]
 pub mod chardev;
 #[path = "holdfast/class.rs"]
 pub mod class;
+#[path = "holdfast/irq.rs"]
+pub mod irq;
 #[path = "holdfast/managed.rs"]
 pub mod managed;
 #[path = "holdfast/memory.rs"]
@@ -49,8 +55,12 @@ mod protocol;
 pub mod revocable;
 #[path = "holdfast/shims.rs"]
 mod shims;
+#[path = "holdfast/timer.rs"]
+pub mod timer;
 #[path = "holdfast/waits.rs"]
 mod waits;
+#[path = "holdfast/work.rs"]
+pub mod work;
 
 #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
 #[path = "holdfast/tests.rs"]

@@ -5,12 +5,19 @@
 //! Each test says which promise it guards. The parents are faux devices: dropping one unbinds it,
 //! which runs its devres.
 
+#[cfg(CONFIG_IRQ_SIM)]
+#[path = "tests/irq.rs"]
+mod irq;
 #[path = "tests/managed.rs"]
 mod managed;
 #[path = "tests/memory.rs"]
 mod memory;
+#[path = "tests/timer.rs"]
+mod timer;
 #[path = "tests/tree.rs"]
 mod tree;
+#[path = "tests/work.rs"]
+mod work;
 
 use crate::{
     class::Class,
@@ -32,6 +39,7 @@ use kernel::{
     },
     faux,
     prelude::*,
+    str::CString,
     sync::{
         aref::ARef,
         atomic::{
@@ -187,8 +195,14 @@ impl object::Operations for Subject {
     }
 }
 
+/// How many parents were made.
+static PARENTS: Atomic<usize> = Atomic::new(0);
+
+/// A parent with a name of its own: one that a test which fails leaves behind is in nobody's way.
 fn parent() -> Result<faux::Registration> {
-    faux::Registration::new(c"holdfast-test-parent", None)
+    let number = PARENTS.fetch_add(1, Full);
+    let name = CString::try_from_fmt(fmt!("holdfast-test-parent{number}"))?;
+    faux::Registration::new(&name, None)
 }
 
 fn unregistered(number: u32) -> Result<Unregistered<Subject>> {
@@ -210,6 +224,10 @@ fn spawn(task: impl FnOnce() + Send + 'static) -> Result {
 /// How many rounds the races run: thousands where code runs natively, fewer under KASAN, which
 /// is emulated where there is no KVM.
 const ROUNDS: usize = if cfg!(CONFIG_KASAN) { 100 } else { 2000 };
+
+/// The same for races in which each round needs a grace period, and those in which an interrupt is
+/// waited for: on user-mode Linux either takes a tick of the clock or two.
+const LONG_ROUNDS: usize = if cfg!(CONFIG_KASAN) { 100 } else { 300 };
 
 /// Pauses of every order of magnitude up to that of an unbind, none twice.
 fn pause(round: usize) -> usize {

@@ -18,6 +18,8 @@
 //! - [`chardev`] puts a character device on an object. An open file holds the object's memory and
 //!   this library, not the driver.
 //! - [`attribute`] puts files of sysfs on an object, which end with it.
+//! - [`work`], [`timer`] and [`irq`] call the driver while the object is registered, and end with
+//!   that.
 //! - [`pci::sriov`] makes a PCI driver the driver of a physical function.
 //!
 //! The samples show each of them in a driver, without `unsafe`.
@@ -31,10 +33,14 @@ use kernel::{
 pub mod attribute;
 #[path = "holdfast/binding.rs"]
 mod binding;
+#[path = "holdfast/callbacks.rs"]
+pub mod callbacks;
 #[path = "holdfast/chardev.rs"]
 pub mod chardev;
 #[path = "holdfast/class.rs"]
 pub mod class;
+#[path = "holdfast/irq.rs"]
+pub mod irq;
 #[path = "holdfast/managed.rs"]
 pub mod managed;
 #[path = "holdfast/memory.rs"]
@@ -52,8 +58,12 @@ mod protocol;
 pub mod revocable;
 #[path = "holdfast/shims.rs"]
 mod shims;
+#[path = "holdfast/timer.rs"]
+pub mod timer;
 #[path = "holdfast/waits.rs"]
 mod waits;
+#[path = "holdfast/work.rs"]
+pub mod work;
 
 #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
 #[path = "holdfast/tests.rs"]

@@ -10,6 +10,7 @@
 #include "chardev.c"
 #include "device.c"
 #include "door.c"
+#include "interrupt.c"
 #include "kunit.c"
 #include "module.c"
 #include "wait.c"

@@ -6,11 +6,13 @@
 #include <linux/types.h>
 
 struct cdev;
+struct delayed_work;
 struct device;
 struct file;
 struct file_operations;
 struct holdfast_slot;
 struct inode;
+struct irq_domain;
 struct kiocb;
 struct module;
 struct vm_operations_struct;
@@ -76,6 +78,10 @@ unsigned long holdfast_slots_next(unsigned long task, unsigned int *position);
 
 unsigned int holdfast_kunit_race_rounds(void);
 
+struct irq_domain *holdfast_sim_create(unsigned int *irq);
+void holdfast_sim_destroy(struct irq_domain *domain, unsigned int irq);
+void holdfast_sim_assert(unsigned int irq);
+
 void holdfast_module_get(struct module *module);
 void holdfast_module_put(struct module *module);
 bool holdfast_module_has(const void *address, struct module *module);
@@ -89,5 +95,8 @@ void holdfast_wake_all(void *var);
 void holdfast_work_init(struct work_struct *work,
 			void (*run)(struct work_struct *work));
 bool holdfast_work_queue(struct work_struct *work);
+void holdfast_delayed_work_init(struct delayed_work *work,
+				void (*run)(struct work_struct *work));
+bool holdfast_delayed_work_queue(struct delayed_work *work, unsigned long delay);
 
 #endif /* _HOLDFAST_HELPERS_H */

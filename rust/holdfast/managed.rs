@@ -84,6 +84,7 @@ impl<T: Send + Sync> Inner<T> {
         driver: Self::driver,
         wake: Self::nothing,
         unlink: Self::nothing,
+        cancel: Self::nothing,
         drop_bound: Self::drop_value,
         conclude: Self::nothing,
     };

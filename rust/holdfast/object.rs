@@ -19,8 +19,8 @@
 //! 1. the door is closed: whoever comes now gets [`ENODEV`];
 //! 2. [`Operations::wake`] wakes who sleeps inside;
 //! 3. the same is done for all objects below, the newest first; and one grace period follows;
-//! 4. the objects below, and then this, are unlinked from the system (sysfs, devtmpfs), and those
-//!    who are still inside leave;
+//! 4. the objects below, and then this, are unlinked from the system (sysfs, devtmpfs), those who
+//!    are still inside leave, and [what calls the driver by itself](crate::callbacks) is cancelled;
 //! 5. the objects below, the newest first, and then this, drop the per-file data of open files and
 //!    [`Operations::Bound`];
 //! 6. the number in the class is given back, and the reference of the registration dropped.
@@ -35,6 +35,11 @@
 use crate::{
     attribute,
     binding::Binding,
+    callbacks::{
+        Callbacks,
+        Declarations,
+        Items, //
+    },
     chardev,
     class::{
         Class,
@@ -61,7 +66,6 @@ pub use crate::revocable::Outcome;
 
 use core::{
     cell::UnsafeCell,
-    convert::Infallible,
     mem::MaybeUninit,
     ops::Deref,
     ptr::NonNull, //
@@ -154,6 +158,9 @@ pub trait Operations: Sized + Send + Sync + 'static {
 
     /// The attributes of the objects in sysfs: see [`attribute`].
     const ATTRIBUTES: attribute::Groups<Self> = attribute::list![];
+
+    /// What calls the driver by itself: work, timers and interrupts.
+    const CALLBACKS: Callbacks<Self> = Callbacks::new();
 
     /// Makes the data that lives until the end of the registration.
     ///
@@ -410,6 +417,9 @@ pub(crate) struct Functions {
     /// The header must be one of an object of this type. Its data must not be used any more.
     drop_data: Option<unsafe fn(&Header)>,
 
+    /// The callbacks.
+    callbacks: Declarations,
+
     /// The functions of the character device, if there is one.
     pub(crate) chardev: Option<chardev::ErasedFunctions>,
 
@@ -450,6 +460,7 @@ pub(crate) struct Header {
     keeps_something: Atomic<bool>,
     // How many `ARef<Object<T>>` there are.
     typed_references: Atomic<usize>,
+    callbacks: Items,
     #[pin]
     deferred: Opaque<bindings::work_struct>,
     #[pin]
@@ -468,6 +479,7 @@ static REVOCABLE: revocable::Functions = revocable::Functions {
     driver: Header::driver_of,
     wake: Header::wake,
     unlink: Header::unlink,
+    cancel: Header::cancel,
     drop_bound: Header::drop_bound,
     conclude: Header::conclude,
 };
@@ -548,6 +560,14 @@ impl Header {
     /// # Safety
     ///
     /// As [`revocable::Functions`] says, for an object.
+    unsafe fn cancel(revocable: &Revocable) {
+        // SAFETY: By the safety requirements.
+        unsafe { Self::of_revocable(revocable).callbacks.cancel() };
+    }
+
+    /// # Safety
+    ///
+    /// As [`revocable::Functions`] says, for an object.
     unsafe fn drop_bound(revocable: &Revocable) {
         // SAFETY: By the safety requirements, and because the door was open, the bound data is
         // there, and nobody uses it.
@@ -571,8 +591,8 @@ impl Header {
         device: usize,
         functions: &'static Functions,
         membership: Membership,
-    ) -> impl PinInit<Self> {
-        // SAFETY: `write` initialises all of `slot`, and cannot fail.
+    ) -> impl PinInit<Self, Error> {
+        // SAFETY: `write` initialises all of `slot`, or fails and leaves nothing there.
         unsafe {
             pin_init::pin_init_from_closure(move |slot: *mut Self| {
                 Self::write(slot, device, functions, membership)
@@ -594,9 +614,9 @@ impl Header {
         device: usize,
         functions: &'static Functions,
         membership: Membership,
-    ) -> Result<(), Infallible> {
+    ) -> Result {
         let class = membership.class().clone();
-        let init = pin_init!(Self {
+        let init = try_pin_init!(Self {
             revocable: Revocable::new(&REVOCABLE),
             device: slot.wrapping_byte_add(device).cast(),
             functions,
@@ -608,13 +628,17 @@ impl Header {
             keeps_something: Atomic::new(false),
             // The one of `Unregistered`.
             typed_references: Atomic::new(1),
+            // SAFETY: It becomes a part of this, and the functions are for this object.
+            callbacks: unsafe {
+                Items::new(NonNull::new_unchecked(slot), &functions.callbacks)?
+            },
             // SAFETY: The shim initialises it.
             deferred <- unsafe {
                 Opaque::ffi_init(|work| shims::holdfast_work_init(work, Self::run_deferred))
             },
             files <- chardev::OpenFiles::new(),
             chardev <- chardev::State::new(),
-        });
+        }? Error);
 
         // SAFETY: By the safety requirements.
         unsafe { pin_init::raw_try_init(slot, init) }
@@ -685,6 +709,16 @@ impl Header {
     /// Whether the door is open.
     pub(crate) fn is_open(&self) -> bool {
         self.revocable.is_open()
+    }
+
+    /// Whether the door is open, and stays so in effect until `guard` is dropped.
+    pub(crate) fn is_open_atomic(&self, guard: &rcu::Guard) -> bool {
+        self.revocable.is_open_atomic(guard)
+    }
+
+    /// What calls the driver by itself.
+    pub(crate) fn callbacks(&self) -> &Items {
+        &self.callbacks
     }
 
     /// The embedded device.
@@ -759,7 +793,9 @@ impl Header {
     fn publish(&self) -> Result {
         // Before anybody can see the object.
         self.revocable.open();
-        if let Err(error) = self.link() {
+        // SAFETY: The caller registers the object, and the door is open.
+        let called = unsafe { self.callbacks.begin() };
+        if let Err(error) = called.and_then(|()| self.link()) {
             self.revocable.fail_registration(true);
             return Err(error);
         }
@@ -861,6 +897,7 @@ impl<T: Operations> Object<T> {
         } else {
             None
         },
+        callbacks: T::CALLBACKS.erase(),
         chardev: match &T::CHARACTER_DEVICE {
             Some(functions) => Some(functions.erased),
             None => None,
@@ -1199,8 +1236,8 @@ impl<T: Operations> Unregistered<T> {
 
     /// Registers the object below `parent`, until that is unbound or unregistered at the latest.
     ///
-    /// Makes the bound data with [`Operations::bind`], opens the door, and adds the object to sysfs
-    /// and devtmpfs, in this order: whoever sees the object sees it complete. On an error all of
+    /// Makes the bound data with [`Operations::bind`], opens the door, requests the
+    /// [interrupts](crate::irq), and adds the object to sysfs and devtmpfs, in this order: whoever sees the object sees it complete. On an error all of
     /// it is undone, in the reverse order.
     ///
     /// May sleep. `parent` stays bound or registered while this runs, which its type shows: it is a

@@ -11,8 +11,8 @@
 //!
 //! 1. *close*: claim each one and close its door, parents first, so that nothing new begins; wake
 //!    who sleeps inside. One grace period follows, however many there are;
-//! 2. *drain*: children first and the newest first, take each one out of the system and wait until
-//!    nobody is inside;
+//! 2. *drain*: children first and the newest first, take each one out of the system, wait until
+//!    nobody is inside, and cancel what would enter by itself;
 //! 3. *drop*: in the same order, drop what was bound, and say that it has ended.
 //!
 //! Nothing is dropped before everything is drained, because whoever is inside of one of them can
@@ -72,6 +72,9 @@ pub(crate) struct Functions {
     pub(crate) wake: unsafe fn(&Revocable),
     /// Takes it out of the system.
     pub(crate) unlink: unsafe fn(&Revocable),
+    /// Takes back what would call the driver by itself, and waits for what does. Nobody is inside
+    /// any more.
+    pub(crate) cancel: unsafe fn(&Revocable),
     /// Drops what was bound. Nobody is inside any more.
     pub(crate) drop_bound: unsafe fn(&Revocable),
     /// Gives back what the registration held of the library.
@@ -606,6 +609,11 @@ impl Revocable {
         // SAFETY: The owner of the teardown, once.
         unsafe { (self.functions.unlink)(self) };
         self.protocol.drain(&PerCpuSlots, &self.waiters);
+        // After that, because it must not wait for those inside, who are looked for in `waits`; and
+        // in this step, because such a call may reach the others of this tree.
+        //
+        // SAFETY: The owner of the teardown, once, and nobody is inside.
+        unsafe { (self.functions.cancel)(self) };
     }
 
     /// The last step of the end.

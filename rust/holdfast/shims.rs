@@ -96,6 +96,13 @@ extern "C" {
     #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
     pub(crate) fn holdfast_kunit_race_rounds() -> c_uint;
 
+    #[cfg(all(CONFIG_HOLDFAST_KUNIT_TEST, CONFIG_IRQ_SIM))]
+    pub(crate) fn holdfast_sim_create(irq: *mut c_uint) -> *mut bindings::irq_domain;
+    #[cfg(all(CONFIG_HOLDFAST_KUNIT_TEST, CONFIG_IRQ_SIM))]
+    pub(crate) fn holdfast_sim_destroy(domain: *mut bindings::irq_domain, irq: c_uint);
+    #[cfg(all(CONFIG_HOLDFAST_KUNIT_TEST, CONFIG_IRQ_SIM))]
+    pub(crate) fn holdfast_sim_assert(irq: c_uint);
+
     pub(crate) fn holdfast_module_get(module: *mut bindings::module);
     pub(crate) fn holdfast_module_put(module: *mut bindings::module);
     pub(crate) fn holdfast_module_has(
@@ -120,4 +127,12 @@ extern "C" {
         run: unsafe extern "C" fn(*mut bindings::work_struct),
     );
     pub(crate) fn holdfast_work_queue(work: *mut bindings::work_struct) -> bool;
+    pub(crate) fn holdfast_delayed_work_init(
+        work: *mut bindings::delayed_work,
+        run: unsafe extern "C" fn(*mut bindings::work_struct),
+    );
+    pub(crate) fn holdfast_delayed_work_queue(
+        work: *mut bindings::delayed_work,
+        delay: c_ulong,
+    ) -> bool;
 }

@@ -7,12 +7,19 @@
 
 #[path = "tests/attribute.rs"]
 mod attribute;
+#[cfg(CONFIG_IRQ_SIM)]
+#[path = "tests/irq.rs"]
+mod irq;
 #[path = "tests/managed.rs"]
 mod managed;
 #[path = "tests/memory.rs"]
 mod memory;
+#[path = "tests/timer.rs"]
+mod timer;
 #[path = "tests/tree.rs"]
 mod tree;
+#[path = "tests/work.rs"]
+mod work;
 
 use crate::{
     class::Class,
@@ -34,6 +41,7 @@ use kernel::{
     },
     faux,
     prelude::*,
+    str::CString,
     sync::{
         aref::ARef,
         atomic::{
@@ -189,8 +197,14 @@ impl object::Operations for Subject {
     }
 }
 
+/// How many parents were made.
+static PARENTS: Atomic<usize> = Atomic::new(0);
+
+/// A parent with a name of its own: one that a test which fails leaves behind is in nobody's way.
 fn parent() -> Result<faux::Registration> {
-    faux::Registration::new(c"holdfast-test-parent", None)
+    let number = PARENTS.fetch_add(1, Full);
+    let name = CString::try_from_fmt(fmt!("holdfast-test-parent{number}"))?;
+    faux::Registration::new(&name, None)
 }
 
 fn unregistered(number: u32) -> Result<Unregistered<Subject>> {

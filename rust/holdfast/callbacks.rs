@@ -15,12 +15,13 @@
 //! else, and no callback can come later.
 //!
 //! It is not done earlier, because it waits for a callback that is running. Whoever is inside is
-//! waited for with [`crate::waits`] looking for circles; what is then left to wait for here is a few
-//! instructions of the library, before a callback has entered or after it has left.
+//! waited for by the door, which notices tasks that wait for each other; what is then left to wait
+//! for here is a few instructions of the library, before a callback has entered or after it has
+//! left. Only handlers of hard interrupts do not enter: see [`crate::irq`].
 //!
-//! What the kernel calls are functions of the library and not generic; those of the driver are called
-//! inside only. A callback holds no reference to the object: it is in memory of the object, and none
-//! is pending or running when the registration's own reference is given up.
+//! What the kernel calls are functions of the library and not generic; those of the driver are
+//! called by these. A callback holds no reference to the object: it is in memory of the object,
+//! and none is pending or running when the registration's own reference is given up.
 //!
 //! # Examples
 //!
@@ -85,8 +86,8 @@ struct Declared {
 
 /// The callbacks of a type of objects.
 ///
-/// A value of [`Operations::CALLBACKS`]. Each callback has a number, which the driver chooses; two of
-/// the same kind must not have the same.
+/// A value of [`Operations::CALLBACKS`]. Each callback has a number, which the driver chooses; two
+/// of the same kind must not have the same.
 pub struct Callbacks<T: Operations> {
     declared: Declarations,
     _type: PhantomData<fn(&T)>,
@@ -230,8 +231,8 @@ impl<T: Operations> Callbacks<T> {
 ///
 /// # Invariants
 ///
-/// What is in the vectors is a part of the object, in the order of its declaration, and neither moved nor dropped before
-/// this is.
+/// What is in the vectors is a part of the object, in the order of its declaration, and neither
+/// moved nor dropped before this is.
 pub(crate) struct Items {
     pub(crate) work: KVec<work::Item>,
     pub(crate) timers: KVec<timer::Item>,

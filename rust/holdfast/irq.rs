@@ -9,9 +9,10 @@
 //!
 //! # Between the closing of the door and the end
 //!
-//! A line that the device asserts must be answered, or it interrupts for ever. So [`Operations::handle`]
-//! is called until the line is freed, also when the door is closed already; what is bound is there
-//! until then. It finds [`Object::is_registered`] false, and what it queues is refused.
+//! A line that the device asserts must be answered, or it interrupts for ever. So
+//! [`Operations::handle`] is called until the line is freed, also when the door is closed already;
+//! what is bound is there until then. It finds [`Object::is_registered`] false, and what it queues
+//! is refused.
 //!
 //! The part of a handler that sleeps runs inside the door like everything else that does. When it
 //! finds the door closed, and nobody shares the line, that is switched off until it is freed.
@@ -157,7 +158,8 @@ pub(crate) struct Functions {
     line: unsafe fn(&Header) -> Result<(c_uint, bool)>,
     /// # Safety
     ///
-    /// The header must be one of an object of this type, and what is bound not be dropped meanwhile.
+    /// The header must be one of an object of this type, and what is bound not be dropped
+    /// meanwhile.
     handle: unsafe fn(&Header) -> bindings::irqreturn_t,
     /// # Safety
     ///
@@ -245,9 +247,9 @@ struct Requested {
 ///
 /// - It is a part of `header`.
 /// - `functions` are for objects of the type of that.
-/// - `requested` is written by the task that registers the object, before the line is requested, and
-///   taken by the owner of the teardown, when it is freed or was not requested. It is there while
-///   the line is.
+/// - `requested` is written by the task that registers the object, before the line is requested,
+///   and taken by the owner of the teardown, when it is freed or was not requested. It is there
+///   while the line is.
 pub(crate) struct Item {
     header: NonNull<Header>,
     functions: Functions,
@@ -289,24 +291,25 @@ impl Item {
         // SAFETY: By the type invariants and the safety requirements.
         unsafe { *self.requested.get() = Some(Requested { irq, shared }) };
 
-        let threaded = self.functions.handle_threaded.is_some();
-        // CAST: `c_ulong` is wider, or the same.
-        let mut flags = if threaded {
-            bindings::IRQF_ONESHOT
-        } else {
-            bindings::IRQF_COND_ONESHOT
-        };
+        let mut flags = bindings::IRQF_COND_ONESHOT;
+        let mut thread: bindings::irq_handler_t = None;
+        if self.functions.handle_threaded.is_some() {
+            flags = bindings::IRQF_ONESHOT;
+            thread = Some(Self::interrupt_thread);
+        }
         if shared {
             flags |= bindings::IRQF_SHARED;
         }
-        // SAFETY: There is such a line, by the invariants of `Line`, until what is bound is dropped,
-        // before which it is freed. The functions can be called with the cookie for so long. The
-        // name is that of the device, which does not change while the object is registered.
+        // SAFETY: There is such a line, by the invariants of `Line`, until what is bound is
+        // dropped, before which it is freed. The functions can be called with the cookie for so
+        // long. The name is that of the device, which does not change while the object is
+        // registered.
         let result = to_result(unsafe {
             bindings::request_threaded_irq(
                 irq,
                 Some(Self::interrupt),
-                threaded.then_some(Self::interrupt_thread as _),
+                thread,
+                // CAST: `c_ulong` is wider, or the same.
                 flags as c_ulong,
                 header.as_device().name().as_char_ptr(),
                 self.cookie(),
@@ -326,8 +329,8 @@ impl Item {
         // SAFETY: By the safety requirements. The memory stays, because the end of the registration
         // waits until this has returned, in `free`.
         let item = unsafe { &*cookie.cast::<Self>() };
-        // SAFETY: By the type invariants, these are the functions for this object. What is bound was
-        // there when the line was requested, and is not dropped before it is freed.
+        // SAFETY: By the type invariants, these are the functions for this object. What is bound
+        // was there when the line was requested, and is not dropped before it is freed.
         unsafe { (item.functions.handle)(item.header()) }
     }
 

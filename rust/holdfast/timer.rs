@@ -3,8 +3,8 @@
 //! Timers of an object: functions of the driver that are called inside the door at a given time.
 //!
 //! Timers end with the registration of their object: see [`crate::callbacks`]. They have the
-//! resolution of the kernel's high-resolution timers, and run in softirq context. What may sleep, or
-//! takes long, belongs into [work](crate::work), which can be delayed as well.
+//! resolution of the kernel's high-resolution timers, and run in softirq context. What may sleep,
+//! or takes long, belongs into [work](crate::work), which can be delayed as well.
 //!
 //! # Examples
 //!
@@ -165,8 +165,8 @@ impl Item {
     ///
     /// Nobody can start it meanwhile, if the door was closed before a grace period.
     pub(crate) fn cancel_and_wait(&self) {
-        // SAFETY: By the type invariants. The end of a registration may sleep, so this is not called
-        // by what it waits for.
+        // SAFETY: By the type invariants. The end of a registration may sleep, so this is not
+        // called by what it waits for.
         unsafe { bindings::hrtimer_cancel(self.timer.get()) };
     }
 }

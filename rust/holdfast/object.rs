@@ -1237,8 +1237,8 @@ impl<T: Operations> Unregistered<T> {
     /// Registers the object below `parent`, until that is unbound or unregistered at the latest.
     ///
     /// Makes the bound data with [`Operations::bind`], opens the door, requests the
-    /// [interrupts](crate::irq), and adds the object to sysfs and devtmpfs, in this order: whoever sees the object sees it complete. On an error all of
-    /// it is undone, in the reverse order.
+    /// [interrupts](crate::irq), and adds the object to sysfs and devtmpfs, in this order: whoever
+    /// sees the object sees it complete. On an error all of it is undone, in the reverse order.
     ///
     /// May sleep. `parent` stays bound or registered while this runs, which its type shows: it is a
     /// bus device that is bound, or the [`Access::registered`] of an object.

@@ -14,19 +14,26 @@ bool holdfast_work_queue(struct work_struct *work)
 	return queue_work(system_dfl_long_wq, work);
 }
 
+#ifdef CONFIG_PROVE_LOCKING
+/* Any work comes before any other. */
+static int holdfast_work_order(const struct lockdep_map *first,
+			       const struct lockdep_map *second)
+{
+	return -1;
+}
+#endif
+
 void holdfast_delayed_work_init(struct delayed_work *work,
 				void (*run)(struct work_struct *work))
 {
 	INIT_DELAYED_WORK(work, run);
-#ifdef CONFIG_LOCKDEP
+#ifdef CONFIG_PROVE_LOCKING
 	/*
-	 * All work of all objects would be of one class, and lockdep would
-	 * report that a work which ends another object waits for itself. What
-	 * the library waits for with disable_delayed_work_sync() takes no lock:
-	 * the door has waited for the rest of it (rust/holdfast/callbacks.rs).
+	 * All work of all objects is of one class, and lockdep would report
+	 * that work which ends another object waits for itself. Who waits for
+	 * whom is found otherwise (rust/holdfast/waits.rs).
 	 */
-	lockdep_init_map(&work->work.lockdep_map, "holdfast_work",
-			 &__lockdep_no_validate__, 0);
+	lockdep_set_lock_cmp_fn(&work->work.lockdep_map, holdfast_work_order, NULL);
 #endif
 }
 

@@ -278,6 +278,9 @@ impl<T: object::Operations> Access<'_, '_, T> {
     /// true, then call that. It may sleep, and may take locks. This must not be called where one
     /// may not sleep.
     ///
+    /// The end of this object wakes it. A caller that is inside of another object, too, delays the
+    /// end of that one: leave it before.
+    ///
     /// # Errors
     ///
     /// - [`ENODEV`] as soon as the registration is ending, whatever the condition.

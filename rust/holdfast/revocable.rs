@@ -594,6 +594,8 @@ impl Revocable {
 
     /// The first step of the end; whether there must be a grace period.
     fn close(&self, task: Task) -> bool {
+        // First, so that whoever finds the door closed cannot register below this any more.
+        self.children.begin_to_close();
         let mut grace_period = self.protocol.close();
         // SAFETY: The owner of the teardown, once.
         unsafe { (self.functions.wake)(self) };

@@ -4,6 +4,8 @@
 
 use super::*;
 
+use core::mem::ManuallyDrop;
+
 use crate::managed::Managed;
 
 /// A value that counts itself, and says in which order it was dropped.
@@ -211,14 +213,18 @@ mod devres_tests {
         let script = Script::new()?;
 
         let kept = Managed::new(parent.as_ref().as_ref(), Value::new(&script, 0))?;
-        let forgotten = Managed::new(parent.as_ref().as_ref(), Value::new(&script, 1))?;
+        // As if it had been forgotten, until the end of the test.
+        let forgotten = ManuallyDrop::new(Managed::new(
+            parent.as_ref().as_ref(),
+            Value::new(&script, 1),
+        )?);
         let handle = forgotten.handle();
-        core::mem::forget(forgotten);
         drop(parent);
         assert_eq!(script.alive(), 0);
         assert!(handle.access(|_| ()) == Err(ENODEV));
         assert!(kept.release() == Ok(Outcome::AlreadyDone));
         assert_eq!(script.errors.load(Acquire), 0);
+        drop(ManuallyDrop::into_inner(forgotten));
         Ok(())
     }
 

@@ -4,6 +4,8 @@
 
 use super::*;
 
+use core::mem::ManuallyDrop;
+
 use kernel::{
     new_mutex,
     sync::Mutex, //
@@ -169,12 +171,13 @@ mod tree_tests {
         let branch = branch(&device, &log, 9)?;
         let first = leaf(&branch, &log, 1, Does::Nothing)?;
         let _second = leaf(&branch, &log, 2, Does::Nothing)?;
-        let third = leaf(&branch, &log, 3, Does::Nothing)?;
-        core::mem::forget(third);
+        // As if it had been forgotten, until the end of the test.
+        let third = ManuallyDrop::new(leaf(&branch, &log, 3, Does::Nothing)?);
         assert!(branch.unregister() == Ok(Outcome::Done));
         assert!(log.dropped(&[3, 2, 1, 9]));
         assert!(first.unregister() == Ok(Outcome::AlreadyDone));
         assert_eq!(log.errors.load(Acquire), 0);
+        drop(ManuallyDrop::into_inner(third));
         Ok(())
     }
 

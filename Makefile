@@ -25,6 +25,7 @@ help:
 	@echo '  make test             all tests; ends with "N passed, N failed, N skipped"'
 	@echo '  make kunit            the KUnit suites, on user-mode Linux and on x86-64 (RACE_ROUNDS=1000)'
 	@echo '  make scenarios        the scenarios in the virtual machine'
+	@echo '  make model            the protocol through every interleaving, and broken copies of it'
 	@echo '  make compile-fail     code that must not compile; BLESS=1 keeps what the compiler says now'
 	@echo '  make lint             every linter; silent findings do not exist'
 	@echo '  make doc              the library documentation, in build/doc'
@@ -39,7 +40,7 @@ help:
 	@echo '  make kernels          build every kernel that the tests need'
 	@echo '  make clean            remove build/; what is cached stays'
 	@echo
-	@echo '  make model, bench come with later issues'
+	@echo '  make bench comes with a later issue'
 	@echo
 	@echo 'Variables: KERNEL=stock|patched  FLAVOUR=debug|debug-kobject-release|fast'
 	@echo '           RUN=script.sh  FILES=directory  KDIR=kernel build directory'
@@ -54,8 +55,8 @@ setup kernels lint doc rust-analyzer test:
 kunit: RACE_ROUNDS ?= 1000
 export RACE_ROUNDS
 
-.PHONY: kunit scenarios demo
-kunit scenarios demo:
+.PHONY: kunit scenarios demo model
+kunit scenarios demo model:
 	$(holdfast) $@
 
 .PHONY: vm
@@ -77,8 +78,8 @@ intree:
 compile-fail:
 	$(holdfast) $@ $(if $(KDIR),--kdir '$(abspath $(KDIR))') $(if $(BLESS),--bless)
 
-.PHONY: model bench
-model bench:
+.PHONY: bench
+bench:
 	@echo 'make $@ does not exist yet: it comes with a later issue.' >&2; exit 1
 
 .PHONY: clean

@@ -23,6 +23,7 @@ COMMANDS = {
     "test": ("test", "run all tests"),
     "kunit": ("kunit", "run the KUnit suites on user-mode Linux and on x86-64"),
     "scenarios": ("scenarios", "run the scenarios in the virtual machine"),
+    "model": ("model", "run the protocol through every interleaving"),
     "compile-fail": ("compile_fail", "check that what must not compile does not"),
     "demo": ("demo", "tell the stories in the virtual machine"),
     "vm": ("machine", "start the virtual machine"),

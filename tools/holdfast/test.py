@@ -9,7 +9,12 @@ import importlib
 from . import console, results
 
 # What runs in a virtual machine is one part, so that machines can run side by side.
-PARTS = [("compile_fail", []), ("kunit", ["--only", "uml"]), ("scenarios", ["--kunit"])]
+PARTS = [
+    ("compile_fail", []),
+    ("model", []),
+    ("kunit", ["--only", "uml"]),
+    ("scenarios", ["--kunit"]),
+]
 
 
 def _run(name: str, options: list[str]) -> int:

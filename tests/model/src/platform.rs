@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Atomics, waiting and per-CPU slots of loom, for [`crate::protocol`].
+//!
+//! Where the kernel and C11 (which is what loom explores) differ, this is the weaker of the two, so
+//! that what holds here holds in the kernel.
+
+use crate::protocol::{
+    Slots,
+    Task,
+    Waiters,
+    Word, //
+};
+
+use std::cell::RefCell;
+
+use loom::sync::{
+    atomic::{
+        AtomicUsize,
+        Ordering::{
+            AcqRel,
+            Acquire,
+            Relaxed,
+            Release, //
+        },
+    },
+    Condvar,
+    Mutex,
+    MutexGuard, //
+};
+
+/// A word of loom's atomics.
+///
+/// In the kernel, what is fully ordered is also ordered against all other words. Here it acquires
+/// and releases, which shows that the protocol needs no more. One that is conditional and fails
+/// orders nothing, there and here.
+pub(crate) struct ModelWord(AtomicUsize);
+
+impl Word for ModelWord {
+    fn new(value: usize) -> Self {
+        Self(AtomicUsize::new(value))
+    }
+
+    fn load_acquire(&self) -> usize {
+        self.0.load(Acquire)
+    }
+
+    fn store_release(&self, value: usize) {
+        // A plain store in the kernel. To loom, a store by one who has not seen the last exchange
+        // could come before that exchange, although the exchange found what the storing task had
+        // stored before; so it has to see it.
+        self.0.swap(value, Release);
+    }
+
+    fn compare_exchange(&self, old: usize, new: usize) -> bool {
+        self.0.compare_exchange(old, new, AcqRel, Relaxed).is_ok()
+    }
+
+    fn fetch_add(&self, value: usize) -> usize {
+        self.0.fetch_add(value, AcqRel)
+    }
+
+    fn fetch_sub_release(&self, value: usize) -> usize {
+        self.0.fetch_sub(value, Release)
+    }
+}
+
+/// A wait queue, as in the library's own `platform.rs`.
+pub(crate) struct WaitQueue {
+    lock: Mutex<()>,
+    queue: Condvar,
+}
+
+impl WaitQueue {
+    pub(crate) fn new() -> Self {
+        Self {
+            lock: Mutex::new(()),
+            queue: Condvar::new(),
+        }
+    }
+}
+
+impl Waiters for WaitQueue {
+    fn wait_until<C: Fn() -> bool>(&self, condition: C) {
+        let mut guard = self.lock.lock().unwrap();
+        while !condition() {
+            guard = self.queue.wait(guard).unwrap();
+        }
+    }
+
+    fn wake_all(&self) {
+        drop(self.lock.lock().unwrap());
+        self.queue.notify_all();
+    }
+}
+
+/// A slot, as in `rust/helpers/door.c`: the door, or zero. The task, which stands there too, is
+/// nothing to the protocol.
+struct Slot(AtomicUsize);
+
+struct Cpu {
+    section: Mutex<()>,
+    slots: Vec<Slot>,
+}
+
+/// The CPUs of a scenario.
+///
+/// # Sections and grace periods
+///
+/// A section holds a lock of its CPU, and a grace period takes and drops the lock of each CPU. So
+/// for each section and each grace period, one of two things holds, as RCU has it: all that is in
+/// the section happens before the end of the grace period, or the beginning of the grace period
+/// happens before all that is in the section. Is it more than RCU gives?
+///
+/// - Sections of one CPU exclude and order each other: in the kernel they do too, because nothing
+///   preempts them.
+/// - A section of the CPU that is taken first happens before those later sections of the other CPUs
+///   which find the grace period begun. RCU does not say that. So the scenarios in which two CPUs
+///   play different parts are explored twice, with [`Cpus::backwards`] too: what needs this order
+///   in one direction fails in the other.
+pub(crate) struct Cpus {
+    cpus: Vec<Cpu>,
+    backwards: bool,
+}
+
+impl Cpus {
+    /// As many CPUs as there are numbers, which say how many slots each has.
+    pub(crate) fn new(slots: &[usize]) -> Self {
+        let cpu = |&slots: &usize| Cpu {
+            section: Mutex::new(()),
+            slots: (0..slots).map(|_| Slot(AtomicUsize::new(0))).collect(),
+        };
+        Self {
+            cpus: slots.iter().map(cpu).collect(),
+            backwards: false,
+        }
+    }
+
+    /// Grace periods go through the CPUs from the last to the first.
+    pub(crate) fn backwards(self, backwards: bool) -> Self {
+        Self { backwards, ..self }
+    }
+
+    fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.cpus.iter().flat_map(|cpu| &cpu.slots)
+    }
+}
+
+/// A task that runs on a CPU.
+pub(crate) struct Current<'a> {
+    pub(crate) task: Task,
+    cpus: &'a Cpus,
+    cpu: usize,
+    section: RefCell<Option<MutexGuard<'a, ()>>>,
+}
+
+impl<'a> Current<'a> {
+    /// The task with `number`, counted from 1, on the CPU with the index `cpu`.
+    pub(crate) fn new(cpus: &'a Cpus, number: usize, cpu: usize) -> Self {
+        Self {
+            task: Task::from_address(number << 6),
+            cpus,
+            cpu,
+            section: RefCell::new(None),
+        }
+    }
+
+    /// Begins a section.
+    pub(crate) fn begin(&self) {
+        let guard = self.cpus.cpus[self.cpu].section.lock().unwrap();
+        let outer = self.section.replace(Some(guard));
+        assert!(outer.is_none(), "a section in a section");
+    }
+}
+
+impl Slots for Current<'_> {
+    type Slot = (usize, usize);
+
+    fn begin_and_claim(&self, door: usize, task: Task) -> Option<Self::Slot> {
+        assert_eq!(task.address(), self.task.address(), "for another task");
+        self.begin();
+        for (index, slot) in self.cpus.cpus[self.cpu].slots.iter().enumerate() {
+            // In the kernel, the release below also orders what this has read, and what that had
+            // been released with. In C11 only an acquire does.
+            if slot.0.load(Acquire) == 0 {
+                slot.0.store(door, Release);
+                return Some((self.cpu, index));
+            }
+        }
+        None
+    }
+
+    fn give_back(&self, (cpu, index): Self::Slot) {
+        assert!(self.section.borrow().is_some(), "not in a section");
+        self.cpus.cpus[cpu].slots[index].0.store(0, Release);
+    }
+
+    fn begin_and_give_back(&self, slot: Self::Slot) {
+        self.begin();
+        self.give_back(slot);
+    }
+
+    fn end(&self) {
+        let guard = self.section.take();
+        assert!(guard.is_some(), "not in a section");
+    }
+
+    fn grace_period(&self) {
+        assert!(
+            self.section.borrow().is_none(),
+            "a grace period in a section"
+        );
+        let visit = |cpu: &Cpu| drop(cpu.section.lock().unwrap());
+        if self.cpus.backwards {
+            self.cpus.cpus.iter().rev().for_each(visit);
+        } else {
+            self.cpus.cpus.iter().for_each(visit);
+        }
+    }
+
+    fn has(&self, door: usize) -> bool {
+        self.cpus.slots().any(|slot| slot.0.load(Acquire) == door)
+    }
+}

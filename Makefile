@@ -25,7 +25,7 @@ help:
 	@echo '  make test             all tests; ends with "N passed, N failed, N skipped"'
 	@echo '  make kunit            the KUnit suites, on user-mode Linux and on x86-64 (RACE_ROUNDS=1000)'
 	@echo '  make scenarios        the scenarios in the virtual machine'
-	@echo '  make model            the protocol through every interleaving, and broken copies of it'
+	@echo '  make model            the protocol under loom, and broken copies of it'
 	@echo '  make compile-fail     code that must not compile; BLESS=1 keeps what the compiler says now'
 	@echo '  make lint             every linter; silent findings do not exist'
 	@echo '  make doc              the library documentation, in build/doc'

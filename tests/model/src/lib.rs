@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Runs the library's protocol through every interleaving of a few tasks, on the host.
+//! Explores the library's protocol with a few tasks, on the host.
 //!
 //! `protocol` is the kernel's own source file. Here it gets atomics, waiting and per-CPU slots of
 //! [loom](loom), which tries every order of the operations, and every value that each load may

@@ -91,8 +91,9 @@ bool holdfast_slots_have(unsigned long door)
 }
 
 /*
- * Goes through the doors that @task, the current one, is inside of: returns the
- * next one from @position on, which is advanced, and 0 at the end.
+ * Goes through the doors that @task is inside of: returns the next one from
+ * @position on, which is advanced, and 0 at the end. If @task is not the current
+ * one it may come and go meanwhile, and what is returned may only be compared.
  */
 unsigned long holdfast_slots_next(unsigned long task, unsigned int *position)
 {

@@ -107,9 +107,9 @@ impl Slots for PerCpuSlots {
 }
 
 impl PerCpuSlots {
-    /// The doors that the current task is inside of.
-    pub(crate) fn doors_of_current_task(&self) -> impl Iterator<Item = usize> {
-        let task = current_task();
+    /// The addresses of the doors that `task` is inside of. What is there may go at any time, unless
+    /// `task` is the current one.
+    pub(crate) fn doors_of(&self, task: Task) -> impl Iterator<Item = usize> {
         let mut position = 0;
         core::iter::from_fn(move || {
             // SAFETY: `position` is valid for reads and writes.

@@ -36,7 +36,10 @@ use crate::{
         Slots,
         Task, //
     },
-    waits, //
+    waits::{
+        self,
+        Ends, //
+    }, //
 };
 
 use core::{
@@ -352,6 +355,14 @@ impl Children {
         Some(Reference::new(unsafe { child.as_ref() }))
     }
 
+    /// Whether there is one at `address` below.
+    pub(crate) fn contain(&self, address: usize) -> bool {
+        self.find(&mut TREE.lock(), &|child| {
+            core::ptr::from_ref(child) as usize == address
+        })
+        .is_some()
+    }
+
     /// One of those below for which `wanted` holds.
     pub(crate) fn find(
         &self,
@@ -420,11 +431,13 @@ fn drop_all(children: &Children, task: Task) {
 #[inline(never)]
 pub(crate) fn end_all(children: &Children) {
     let task = current_task();
-    if close_all(children, task) {
-        PerCpuSlots.grace_period();
-    }
-    drain_all(children, task);
-    drop_all(children, task);
+    waits::while_ending(Ends::Children(children), || {
+        if close_all(children, task) {
+            PerCpuSlots.grace_period();
+        }
+        drain_all(children, task);
+        drop_all(children, task);
+    });
 }
 
 /// Somebody inside the door of a revocable.
@@ -464,6 +477,11 @@ impl Revocable {
             links: UnsafeCell::new(Links::default()),
             children: Children::default(),
         }
+    }
+
+    /// What is registered below this.
+    pub(crate) fn children(&self) -> &Children {
+        &self.children
     }
 
     /// An address in the module of the driver that this calls.
@@ -539,16 +557,22 @@ impl Revocable {
         if waits::would_wait_for_itself(self) {
             return Err(EDEADLK);
         }
-        match self.protocol.begin_unregistration(task) {
-            Claim::Owner => {
-                self.tear_down(task);
-                Ok(Outcome::Done)
+        // Known before it is decided, so that of two who would wait for each other one sees it.
+        waits::while_ending(Ends::Revocable(self), || {
+            if waits::would_wait_in_circle(self) {
+                return Err(EDEADLK);
             }
-            Claim::Ended => Ok(Outcome::AlreadyDone),
-            Claim::WouldWaitForItself => Err(EDEADLK),
-            Claim::Busy if waits::try_wait_for_end(self) => Ok(Outcome::AlreadyDone),
-            Claim::Busy => Err(EDEADLK),
-        }
+            match self.protocol.begin_unregistration(task) {
+                Claim::Owner => {
+                    self.tear_down_all(task);
+                    Ok(Outcome::Done)
+                }
+                Claim::Ended => Ok(Outcome::AlreadyDone),
+                Claim::WouldWaitForItself => Err(EDEADLK),
+                Claim::Busy if waits::try_wait_for_end(self) => Ok(Outcome::AlreadyDone),
+                Claim::Busy => Err(EDEADLK),
+            }
+        })
     }
 
     /// Whether the door is open.
@@ -580,16 +604,19 @@ impl Revocable {
         self.protocol.is_open_in_section()
     }
 
-    /// The whole end. The door must be open, and `task` the current one and the owner of the
-    /// teardown.
+    /// The whole end, of a registration that has failed. The door must be open, and `task` the
+    /// current one and the owner of the teardown.
     fn tear_down(&self, task: Task) {
-        waits::while_ending(self, || {
-            if self.close(task) {
-                PerCpuSlots.grace_period();
-            }
-            self.drain(task);
-            self.drop_and_conclude(task);
-        });
+        waits::while_ending(Ends::Revocable(self), || self.tear_down_all(task));
+    }
+
+    /// The whole end, while it is known that `task` does it.
+    fn tear_down_all(&self, task: Task) {
+        if self.close(task) {
+            PerCpuSlots.grace_period();
+        }
+        self.drain(task);
+        self.drop_and_conclude(task);
     }
 
     /// The first step of the end; whether there must be a grace period.

@@ -29,6 +29,7 @@ use crate::{
         Waiters, //
     },
     revocable::{
+        Children,
         Reference,
         Revocable, //
     }, //
@@ -44,15 +45,46 @@ use kernel::{
     sync::global_lock, //
 };
 
+/// How many tasks a circle can have besides the one that looks for it and the one that it waits
+/// for. Longer ones are not found.
+const LONGEST: usize = 8;
+
+/// What a task ends, or has asked for the end of.
+#[derive(Clone, Copy)]
+pub(crate) enum Ends<'a> {
+    /// One revocable and all below it.
+    Revocable(&'a Revocable),
+    /// All that is below a device.
+    Children(&'a Children),
+}
+
+impl Ends<'_> {
+    /// Whether whoever does it waits for those inside of the door at `address`.
+    fn drains(self, address: usize) -> bool {
+        match self {
+            Self::Revocable(revocable) => {
+                core::ptr::from_ref(revocable) as usize == address
+                    || revocable.children().contain(address)
+            }
+            Self::Children(children) => children.contain(address),
+        }
+    }
+
+    /// Whether whoever does it waits for `task` to leave.
+    fn waits_for(self, task: Task) -> bool {
+        PerCpuSlots.doors_of(task).any(|door| self.drains(door))
+    }
+}
+
 /// What a task does, on its stack.
 ///
 /// # Invariants
 ///
-/// It is in [`RECORDS`] for as long as it exists, and does not move. `task` holds references to
-/// `ends` and `waits_for` meanwhile, and owns the teardown of `ends`.
+/// It is in [`RECORDS`] for as long as it exists, and does not move. What `ends` and `waits_for`
+/// refer to lives as long; the lifetimes are those of the record.
 struct Record {
     task: Task,
-    ends: Option<NonNull<Revocable>>,
+    ends: Option<Ends<'static>>,
     waits_for: Option<NonNull<Revocable>>,
     next: Option<NonNull<Record>>,
 }
@@ -99,34 +131,48 @@ impl Records {
             .map(|waits_for| unsafe { waits_for.as_ref() })
     }
 
-    /// Whether the current task waits for itself, through any number of others.
-    ///
-    /// Whoever ends something also waits for those inside its door.
-    fn in_circle(&self) -> bool {
-        let task = current_task();
-        let mut next = self.waited_for_by(task);
-        // A circle that the current task is not part of would be followed for ever; one that it is
-        // part of is not longer than the list.
-        for _ in self.iter() {
-            match next.and_then(|revocable| revocable.protocol.owner()) {
-                Some(owner) if owner == task => return true,
-                Some(owner)
-                    if doors_of_current_task().any(|d| d.protocol.owner() == Some(owner)) =>
-                {
-                    return true
-                }
-                Some(owner) => next = self.waited_for_by(owner),
-                None => return false,
+    /// Whether `task` waits for the current one, through at most `others` others.
+    fn waits_for_current(&self, task: Task, others: usize) -> bool {
+        let current = current_task();
+        let waits_for = |other: Task| {
+            other == current
+                || other != task && others > 0 && self.waits_for_current(other, others - 1)
+        };
+
+        // Whose end it waits for.
+        if let Some(owner) = self
+            .waited_for_by(task)
+            .and_then(|revocable| revocable.protocol.owner())
+        {
+            if waits_for(owner) {
+                return true;
             }
         }
-        false
+        // Who is inside of what it ends.
+        self.iter()
+            .filter(|record| record.task == task)
+            .filter_map(|record| record.ends)
+            .any(|ends| {
+                ends.waits_for(current)
+                    || self.iter().any(|other| {
+                        other.task != task && ends.waits_for(other.task) && waits_for(other.task)
+                    })
+            })
+    }
+
+    /// Whether the current task waits for itself, through others.
+    fn in_circle(&self) -> bool {
+        let current = current_task();
+        self.waited_for_by(current)
+            .and_then(|revocable| revocable.protocol.owner())
+            .is_some_and(|owner| owner == current || self.waits_for_current(owner, LONGEST))
     }
 }
 
 /// What the current task is inside of.
 fn doors_of_current_task() -> impl Iterator<Item = &'static Revocable> {
     PerCpuSlots
-        .doors_of_current_task()
+        .doors_of(current_task())
         // SAFETY: A door is a `Protocol`, and each is the first field of a `Revocable`, to which
         // whoever is inside has a reference. The callers use it before the current task leaves.
         .map(|door| unsafe { &*(door as *const Revocable) })
@@ -147,14 +193,15 @@ unsafe fn and_above(revocable: &Revocable) -> impl Iterator<Item = &Revocable> {
 
 /// Calls `during` while the list says that the current task does this.
 fn with_record<R>(
-    ends: Option<&Revocable>,
+    ends: Option<Ends<'_>>,
     waits_for: Option<&Revocable>,
     during: impl FnOnce() -> R,
 ) -> R {
     let mut records = RECORDS.lock();
     let this = UnsafeCell::new(Record {
         task: current_task(),
-        ends: ends.map(NonNull::from),
+        // SAFETY: Only the lifetime changes. The record goes before this function returns.
+        ends: unsafe { core::mem::transmute::<Option<Ends<'_>>, Option<Ends<'static>>>(ends) },
         waits_for: waits_for.map(NonNull::from),
         next: records.0,
     });
@@ -180,9 +227,22 @@ fn with_record<R>(
     result
 }
 
-/// Calls `during`, in which the current task ends `root`, whose teardown it owns.
-pub(crate) fn while_ending(root: &Revocable, during: impl FnOnce()) {
-    with_record(Some(root), None, during);
+/// Calls `during`, in which the current task ends something, or decides whether to.
+pub(crate) fn while_ending<R>(ends: Ends<'_>, during: impl FnOnce() -> R) -> R {
+    with_record(Some(ends), None, during)
+}
+
+/// Whether the current task, which has said that it ends `revocable`, would have to wait for somebody
+/// inside who waits for it.
+pub(crate) fn would_wait_in_circle(revocable: &Revocable) -> bool {
+    let current = current_task();
+    let records = RECORDS.lock();
+    let circle = records.iter().any(|other| {
+        other.task != current
+            && Ends::Revocable(revocable).waits_for(other.task)
+            && records.waits_for_current(other.task, LONGEST)
+    });
+    circle
 }
 
 /// Whether the current task would wait for itself if it ended `revocable`: because it ends
@@ -198,8 +258,11 @@ pub(crate) fn would_wait_for_itself(revocable: &Revocable) -> bool {
             .iter()
             .filter(|record| record.task == task)
             .filter_map(|record| record.ends)
-            // SAFETY: By the type invariants of `Record`, the current task owns their teardown.
-            .any(|ends| unsafe { and_above(ends.as_ref()) }.any(is_it))
+            .any(|ends| match ends {
+                // SAFETY: The current task is in the middle of that, so it owns the teardown.
+                Ends::Revocable(ends) => unsafe { and_above(ends) }.any(is_it),
+                Ends::Children(_) => false,
+            })
 }
 
 /// Waits for the end of `revocable`, which another task owns the teardown of; false if that task

@@ -538,11 +538,10 @@ mod attribute_tests {
             IN_FILE.fetch_sub(1, Full);
             finished.done.complete_all();
         })?;
-        until_waited_for(&ender);
-        // It has said so, and is about to look for a circle and to sleep: only if it has done so
-        // by now does this test guard anything.
-        for _ in 0..100_000 {
-            core::hint::spin_loop();
+        // It is refused at once, or when the first goes on.
+        while gate.refused.load(Acquire) == 0 && !waits::is_waited_for(&ender.header().revocable) {
+            // SAFETY: The tests run in tasks that may sleep.
+            unsafe { bindings::schedule() };
         }
 
         // The first goes on, and would wait for the third.

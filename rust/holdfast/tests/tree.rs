@@ -453,6 +453,54 @@ mod tree_tests {
         Ok(())
     }
 
+    /// Two operations that each ask for the end of the object that the other is inside of: at least
+    /// one of them is refused, and nobody waits for ever.
+    #[test]
+    fn operations_end_each_other() -> Result {
+        let _class = Unregistered::<Branch>::new(Ok::<_, Error>(()))?;
+        let mut refused = 0;
+        for round in 0..rounds() {
+            let device = parent()?;
+            let log = Log::new()?;
+            let other = Other::new()?;
+
+            let first = branch(&device, &log, 1)?;
+            let second = branch(&device, &log, 2)?;
+            let task = (first.reference(), second.reference(), other.clone());
+            spawn(move || {
+                let (first, second, other) = task;
+                let outcome = first.access(|_| {
+                    other.meet(pause(round));
+                    second.unregister()
+                });
+                other.outcome.store(
+                    if outcome == Ok(Err(EDEADLK)) {
+                        FAILED
+                    } else {
+                        DONE
+                    },
+                    Release,
+                );
+                other.done.complete_all();
+            })?;
+            let ours = second.access(|_| {
+                other.meet(0);
+                first.unregister()
+            });
+            other.done.wait_for_completion();
+            let theirs = other.outcome.load(Acquire) == FAILED;
+            assert!(theirs || ours == Ok(Err(EDEADLK)));
+            refused += usize::from(theirs) + usize::from(ours == Ok(Err(EDEADLK)));
+            drop((first, second));
+            assert_eq!(log.dropped.lock().len(), 2);
+        }
+        pr_info!(
+            "operations_end_each_other: {} rounds, {refused} refused\n",
+            rounds()
+        );
+        Ok(())
+    }
+
     /// One grace period for one unbind, however many objects have been entered.
     #[test]
     fn one_grace_period() -> Result {

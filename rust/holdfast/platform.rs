@@ -107,8 +107,8 @@ impl Slots for PerCpuSlots {
 }
 
 impl PerCpuSlots {
-    /// The addresses of the doors that `task` is inside of. What is there may go at any time, unless
-    /// `task` is the current one.
+    /// The addresses of the doors that `task` is inside of. What is there may go at any time,
+    /// unless `task` is the current one.
     pub(crate) fn doors_of(&self, task: Task) -> impl Iterator<Item = usize> {
         let mut position = 0;
         core::iter::from_fn(move || {

@@ -232,8 +232,8 @@ pub(crate) fn while_ending<R>(ends: Ends<'_>, during: impl FnOnce() -> R) -> R {
     with_record(Some(ends), None, during)
 }
 
-/// Whether the current task, which has said that it ends `revocable`, would have to wait for somebody
-/// inside who waits for it.
+/// Whether the current task, which has said that it ends `revocable`, would have to wait for
+/// somebody inside who waits for it.
 pub(crate) fn would_wait_in_circle(revocable: &Revocable) -> bool {
     let current = current_task();
     let records = RECORDS.lock();

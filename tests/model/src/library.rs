@@ -226,6 +226,12 @@ impl Object {
         self.protocol.leave(inside, current, &self.waiters);
     }
 
+    /// Whether `current` is inside, with a slot.
+    pub(crate) fn is_inside(&self, current: &Current<'_>) -> bool {
+        let address = core::ptr::from_ref(&self.protocol) as usize;
+        current.is_inside(|door| door == address)
+    }
+
     /// What somebody inside does.
     pub(crate) fn operate(&self) {
         assert_eq!(self.bound(), Bound::Present, "inside, and nothing is bound");

@@ -12,12 +12,19 @@ use crate::protocol::{
     Word, //
 };
 
-use std::cell::RefCell;
+use core::{
+    array,
+    cell::{
+        Cell,
+        RefCell, //
+    },
+};
 
 use loom::sync::{
     atomic::{
-        AtomicUsize,
+        AtomicUsize as LoomAtomicUsize,
         Ordering::{
+            self,
             AcqRel,
             Acquire,
             Relaxed,
@@ -28,6 +35,89 @@ use loom::sync::{
     Mutex,
     MutexGuard, //
 };
+
+/// How many tasks a scenario has at most.
+const TASKS: usize = 3;
+
+loom::thread_local! {
+    /// Which of them this is.
+    static INDEX: Cell<usize> = Cell::new(0);
+}
+
+/// Says that this is another task than the one that the scenario begins with, which is 0.
+pub(crate) fn set_index(index: usize) {
+    INDEX.with(|this| this.set(index));
+}
+
+/// One of loom's atomics, of which loom tries every order of loads and stores.
+///
+/// By itself it does not. To find where else a store could have come, loom looks at the last access
+/// to the atomic only: if one task loads, and then another one loads and stores, it never tries that
+/// store before the first load. So there is an atomic beside it for each task that loads and each
+/// other one that stores, which both access right after that, where loom tries no other order. These
+/// accesses order nothing.
+struct AtomicUsize {
+    value: LoomAtomicUsize,
+    beside: [[LoomAtomicUsize; TASKS]; TASKS],
+}
+
+impl AtomicUsize {
+    fn new(value: usize) -> Self {
+        Self {
+            value: LoomAtomicUsize::new(value),
+            beside: array::from_fn(|_| array::from_fn(|_| LoomAtomicUsize::new(0))),
+        }
+    }
+
+    fn touch(&self, beside: impl Fn(usize, usize) -> (usize, usize)) {
+        let this = INDEX.with(Cell::get);
+        loom::stop_exploring();
+        for other in (0..TASKS).filter(|&other| other != this) {
+            let (loads, stores) = beside(this, other);
+            self.beside[loads][stores].fetch_add(0, Relaxed);
+        }
+        loom::explore();
+    }
+
+    fn load(&self, ordering: Ordering) -> usize {
+        let value = self.value.load(ordering);
+        self.touch(|this, other| (this, other));
+        value
+    }
+
+    /// Anything that may store.
+    fn change<R>(&self, change: impl FnOnce(&LoomAtomicUsize) -> R) -> R {
+        let answer = change(&self.value);
+        self.touch(|this, other| (other, this));
+        answer
+    }
+
+    fn store(&self, value: usize, ordering: Ordering) {
+        self.change(|atomic| atomic.store(value, ordering));
+    }
+
+    fn swap(&self, value: usize, ordering: Ordering) -> usize {
+        self.change(|atomic| atomic.swap(value, ordering))
+    }
+
+    fn compare_exchange(
+        &self,
+        old: usize,
+        new: usize,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<usize, usize> {
+        self.change(|atomic| atomic.compare_exchange(old, new, success, failure))
+    }
+
+    fn fetch_add(&self, value: usize, ordering: Ordering) -> usize {
+        self.change(|atomic| atomic.fetch_add(value, ordering))
+    }
+
+    fn fetch_sub(&self, value: usize, ordering: Ordering) -> usize {
+        self.change(|atomic| atomic.fetch_sub(value, ordering))
+    }
+}
 
 /// A word of loom's atomics.
 ///
@@ -94,9 +184,11 @@ impl Waiters for WaitQueue {
     }
 }
 
-/// A slot, as in `rust/helpers/door.c`: the door, or zero. The task, which stands there too, is
-/// nothing to the protocol.
-struct Slot(AtomicUsize);
+/// A slot, as in `rust/helpers/door.c`. The task is nothing to the protocol.
+struct Slot {
+    door: AtomicUsize,
+    task: AtomicUsize,
+}
 
 struct Cpu {
     section: Mutex<()>,
@@ -128,7 +220,12 @@ impl Cpus {
     pub(crate) fn new(slots: &[usize]) -> Self {
         let cpu = |&slots: &usize| Cpu {
             section: Mutex::new(()),
-            slots: (0..slots).map(|_| Slot(AtomicUsize::new(0))).collect(),
+            slots: (0..slots)
+                .map(|_| Slot {
+                    door: AtomicUsize::new(0),
+                    task: AtomicUsize::new(0),
+                })
+                .collect(),
         };
         Self {
             cpus: slots.iter().map(cpu).collect(),
@@ -165,6 +262,14 @@ impl<'a> Current<'a> {
         }
     }
 
+    /// Whether this task has a slot with a door that `is_wanted`: see `holdfast_slots_next()`.
+    pub(crate) fn is_inside(&self, is_wanted: impl Fn(usize) -> bool) -> bool {
+        self.cpus.slots().any(|slot| {
+            let door = slot.door.load(Acquire);
+            is_wanted(door) && slot.task.load(Relaxed) == self.task.address()
+        })
+    }
+
     /// Begins a section.
     pub(crate) fn begin(&self) {
         let guard = self.cpus.cpus[self.cpu].section.lock().unwrap();
@@ -182,8 +287,9 @@ impl Slots for Current<'_> {
         for (index, slot) in self.cpus.cpus[self.cpu].slots.iter().enumerate() {
             // In the kernel, the release below also orders what this has read, and what that had
             // been released with. In C11 only an acquire does.
-            if slot.0.load(Acquire) == 0 {
-                slot.0.store(door, Release);
+            if slot.door.load(Acquire) == 0 {
+                slot.task.store(task.address(), Relaxed);
+                slot.door.store(door, Release);
                 return Some((self.cpu, index));
             }
         }
@@ -192,7 +298,7 @@ impl Slots for Current<'_> {
 
     fn give_back(&self, (cpu, index): Self::Slot) {
         assert!(self.section.borrow().is_some(), "not in a section");
-        self.cpus.cpus[cpu].slots[index].0.store(0, Release);
+        self.cpus.cpus[cpu].slots[index].door.store(0, Release);
     }
 
     fn begin_and_give_back(&self, slot: Self::Slot) {
@@ -219,6 +325,8 @@ impl Slots for Current<'_> {
     }
 
     fn has(&self, door: usize) -> bool {
-        self.cpus.slots().any(|slot| slot.0.load(Acquire) == door)
+        self.cpus
+            .slots()
+            .any(|slot| slot.door.load(Acquire) == door)
     }
 }

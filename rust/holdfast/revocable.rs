@@ -320,30 +320,33 @@ impl Children {
         Reference(child)
     }
 
+    /// From now on no child can be added.
     fn begin_to_close(&self) {
         self.lists(&mut TREE.lock()).closing = true;
     }
 
     /// Moves the newest child that is present to those whose doors are closed.
     fn next_to_close(&self) -> Option<Reference> {
-        let mut tree = TREE.lock();
-        let child = self.lists(&mut tree).present.last?;
-        // SAFETY: It is in a list of this, and then in none.
-        unsafe {
-            let reference = self.remove(child, &mut tree);
-            self.lists(&mut tree).closed.push_last(reference);
-            Some(Reference::new(child.as_ref()))
-        }
+        self.advance(|lists| lists.present.last, |lists| &mut lists.closed)
     }
 
     /// Moves the next child whose door is closed to those that are drained.
     fn next_to_drain(&self) -> Option<Reference> {
+        self.advance(|lists| lists.closed.first, |lists| &mut lists.drained)
+    }
+
+    /// Moves the child that is `next` in one of the lists to the end of another one.
+    fn advance(
+        &self,
+        next: fn(&Lists) -> Option<NonNull<Revocable>>,
+        to: fn(&mut Lists) -> &mut List,
+    ) -> Option<Reference> {
         let mut tree = TREE.lock();
-        let child = self.lists(&mut tree).closed.first?;
+        let child = next(self.lists(&mut tree))?;
         // SAFETY: It is in a list of this, and then in none.
         unsafe {
             let reference = self.remove(child, &mut tree);
-            self.lists(&mut tree).drained.push_last(reference);
+            to(self.lists(&mut tree)).push_last(reference);
             Some(Reference::new(child.as_ref()))
         }
     }
@@ -390,25 +393,21 @@ impl Children {
 }
 
 /// Closes the doors of all `children` and of all below them; whether there must be a grace period.
+///
+/// No child can be added any more.
 fn close_all(children: &Children, task: Task) -> bool {
     let mut grace_period = false;
-    children.begin_to_close();
-    loop {
-        let Some(child) = children.next_to_close() else {
-            return grace_period;
-        };
+    while let Some(child) = children.next_to_close() {
         if child.protocol.begin_unregistration(task) == Claim::Owner {
             grace_period |= child.close(task);
         }
     }
+    grace_period
 }
 
 /// Drains all `children`, whose doors are closed, and all below them.
 fn drain_all(children: &Children, task: Task) {
-    loop {
-        let Some(child) = children.next_to_drain() else {
-            return;
-        };
+    while let Some(child) = children.next_to_drain() {
         if child.protocol.is_owner(task) {
             child.drain(task);
         } else {
@@ -419,10 +418,7 @@ fn drain_all(children: &Children, task: Task) {
 
 /// Drops all `children`, which are drained, and all below them.
 fn drop_all(children: &Children, task: Task) {
-    loop {
-        let Some(child) = children.next_to_drop() else {
-            return;
-        };
+    while let Some(child) = children.next_to_drop() {
         child.drop_and_conclude(task);
     }
 }
@@ -432,6 +428,7 @@ fn drop_all(children: &Children, task: Task) {
 pub(crate) fn end_all(children: &Children) {
     let task = current_task();
     waits::while_ending(Ends::Children(children), || {
+        children.begin_to_close();
         if close_all(children, task) {
             PerCpuSlots.grace_period();
         }

@@ -30,7 +30,6 @@ use crate::{
     },
     revocable::{
         Children,
-        Reference,
         Revocable, //
     }, //
 };
@@ -297,20 +296,9 @@ pub(crate) fn is_waited_for(revocable: &Revocable) -> bool {
 /// Makes those who wait look again whether they wait in a circle. To be called by who may have
 /// closed one, and does not give up: it ends something, and is about to wait.
 pub(crate) fn reconsider() {
-    let mut skip = 0;
-    loop {
-        let records = RECORDS.lock();
-        let Some(waits_for) = records
-            .iter()
-            .filter_map(|record| record.waits_for)
-            .nth(skip)
-            // SAFETY: By the type invariants of `Record`.
-            .map(|waits_for| Reference::new(unsafe { waits_for.as_ref() }))
-        else {
-            return;
-        };
-        drop(records);
-        waits_for.waiters.wake_all();
-        skip += 1;
+    // Under the lock: the list does not change, and who waits takes no lock to be woken.
+    for waits_for in RECORDS.lock().iter().filter_map(|record| record.waits_for) {
+        // SAFETY: By the type invariants of `Record`.
+        unsafe { waits_for.as_ref() }.waiters.wake_all();
     }
 }

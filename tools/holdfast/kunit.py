@@ -71,11 +71,17 @@ def _build(directory: Path, source: kernel_source.Source, env: dict[str, str]) -
     return tree, build
 
 
+def asked_rounds() -> int:
+    """How many rounds the races are to have, if RACE_ROUNDS says so, else 0."""
+    rounds = os.environ.get("RACE_ROUNDS") or "0"
+    if not rounds.isdecimal():
+        console.fail(f"RACE_ROUNDS={rounds} is not a number: say how many rounds the races have.")
+    return int(rounds)
+
+
 def race_rounds() -> list[str]:
     """Tell the kernel how many rounds the races have, if RACE_ROUNDS says so."""
-    rounds = os.environ.get("RACE_ROUNDS")
-    if rounds and not rounds.isdecimal():
-        console.fail(f"RACE_ROUNDS={rounds} is not a number: say how many rounds the races have.")
+    rounds = asked_rounds()
     return [f"holdfast.race_rounds={rounds}"] if rounds else []
 
 

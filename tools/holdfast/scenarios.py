@@ -26,12 +26,15 @@ from typing import Any
 from . import console, guest_image, kernel, kunit, machine, paths, results, selftest, splats
 
 # Each with the number of machines that its scenarios share. Delayed releases are waited for more
-# than worked for, so two of those machines run well side by side.
-FLAVOURS = {"debug-kobject-release": 2, "debug": 1}
+# than worked for, so three of those machines run well side by side.
+FLAVOURS = {"debug-kobject-release": 3, "debug": 1}
 KUNIT = "kunit"
 _NO_LEAKS = "no-leaks"
 _MACHINE_SECONDS = 300.0
 """For booting, the leak check and powering off, beyond the scenarios' own limits."""
+
+_SECONDS_PER_ROUND = 3.0
+"""What a scenario is given for each round that RACE_ROUNDS asks for; the guest's limit is that."""
 
 _RESULT = re.compile(r"^(?P<verdict>ok|not ok) \d+ (?P<name>\S+)(?: # SKIP ?(?P<skip>.*))?$")
 _REMARK = re.compile(r"^# (?P<name>[\w-]+): (?P<text>.*)$")
@@ -186,7 +189,7 @@ def _run_jobs(jobs: Sequence[_Job]) -> list[_Done]:
     """Run machines side by side: each keeps at most little more than one of its CPUs busy."""
     # Asked once, before two ask at the same time.
     machine.accelerator(jobs[0].built.image)
-    with ThreadPoolExecutor(max_workers=3) as pool:
+    with ThreadPoolExecutor(max_workers=4) as pool:
         return list(pool.map(_run_machine, jobs))
 
 
@@ -204,7 +207,9 @@ def _run_machine(job: _Job) -> _Done:
         base,
         name=name,
         run=f"#!/bin/sh\nholdfast-guest run {shlex.join(names)} >/dev/ttyS1\n",
-        seconds=_MACHINE_SECONDS + sum(scenario.seconds for scenario in group),
+        seconds=_MACHINE_SECONDS
+        + sum(scenario.seconds for scenario in group)
+        + _SECONDS_PER_ROUND * len(group) * kunit.asked_rounds(),
         command_line=[
             *machine.DEBUG_COMMAND_LINE,
             machine.LEAK_CHECK if job.checks_leaks else machine.NO_LEAK_CHECK,

@@ -220,6 +220,19 @@ pub fn has_option(name: &str) -> bool {
     CONFIGURATION.lines().any(|line| line == wanted)
 }
 
+/// How many rounds the races are to have, if the host says so on the kernel's command line.
+pub fn race_rounds() -> Result<Option<u32>> {
+    read("/proc/cmdline")?
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix("holdfast.race_rounds="))
+        .map(|rounds| {
+            rounds
+                .parse()
+                .context("holdfast.race_rounds is not a number")
+        })
+        .transpose()
+}
+
 pub fn module_is_available(name: &str) -> bool {
     Path::new(&format!("{MODULES}/{name}.ko")).exists()
 }

@@ -20,6 +20,9 @@ use crate::scenarios;
 /// kselftest's exit status for "not here".
 const SKIPPED: i32 = 4;
 
+/// What a scenario is given for each round that the host asks for, beyond its limit.
+const PER_ROUND: Duration = Duration::from_secs(3);
+
 /// Everything the host must know before it starts a machine.
 pub fn list() -> Value {
     scenarios::ALL
@@ -123,7 +126,7 @@ pub fn run(names: &[String]) -> Result<ExitCode> {
                 writeln!(
                     output,
                     "# {name}: not done after {} s",
-                    scenario.limit.as_secs()
+                    limit(scenario)?.as_secs()
                 )?;
                 writeln!(output, "not ok {number} {name}")?;
                 failed = true;
@@ -211,6 +214,10 @@ fn check_state(scenario: &Scenario, taint: u64, lockdep: Option<bool>) -> Result
     Ok(())
 }
 
+fn limit(scenario: &Scenario) -> Result<Duration> {
+    Ok(scenario.limit + PER_ROUND * kernel::race_rounds()?.unwrap_or(0))
+}
+
 /// Runs the child, passes on what it prints, and stops waiting at its time limit.
 fn supervise(scenario: &Scenario, output: &mut impl Write) -> Result<Verdict> {
     let mut child = Command::new(std::env::current_exe()?)
@@ -236,7 +243,8 @@ fn supervise(scenario: &Scenario, output: &mut impl Write) -> Result<Verdict> {
     }
     drop(sender);
 
-    let deadline = Instant::now() + scenario.limit;
+    let limit = limit(scenario)?;
+    let deadline = Instant::now() + limit;
     let mut last = String::new();
     loop {
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -249,7 +257,7 @@ fn supervise(scenario: &Scenario, output: &mut impl Write) -> Result<Verdict> {
                 // If this ends it at once it was slow, not stuck in the kernel; it failed anyhow.
                 child.kill()?;
                 return Ok(if exits(&mut child)? {
-                    Verdict::Failed(format!("not done after {} s", scenario.limit.as_secs()))
+                    Verdict::Failed(format!("not done after {} s", limit.as_secs()))
                 } else {
                     Verdict::Hung
                 });

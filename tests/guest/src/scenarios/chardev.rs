@@ -472,7 +472,7 @@ fn race() -> Result<()> {
     // Unloading takes seconds where releases are delayed.
     let rounds = match kernel::has_option("CONFIG_DEBUG_KOBJECT_RELEASE") {
         true => 3,
-        false => 25,
+        false => kernel::race_rounds()?.unwrap_or(10),
     };
 
     let mut mailbox = Mailbox::load()?;

@@ -31,6 +31,12 @@ class Machines(unittest.TestCase):
         self.assertEqual(self.names(kinds, 1), [["a", "d"], ["b", "e"], ["c"], ["f"]])
         self.assertEqual(self.names(kinds, 2), [["a"], ["d"], ["b", "e"], ["c"], ["f"]])
 
+    def test_single_faulty_one_runs_last(self) -> None:
+        """It has no machine of its own if there is another one."""
+        kinds = {"a": "faulty", "b": "shared", "c": "shared"}
+        self.assertEqual(self.names(kinds, 1), [["b", "c", "a"]])
+        self.assertEqual(self.names(kinds, 2), [["b"], ["c", "a"]])
+
     def test_no_machine_is_empty(self) -> None:
         """Nothing is booted for nothing."""
         self.assertEqual(self.names({"b": "faulty"}, 2), [["b"]])

@@ -26,8 +26,8 @@ from typing import Any
 from . import console, guest_image, kernel, kunit, machine, paths, results, selftest, splats
 
 # Each with the number of machines that its scenarios share. Delayed releases are waited for more
-# than worked for, so three of those machines run well side by side.
-FLAVOURS = {"debug-kobject-release": 3, "debug": 1}
+# than worked for, so two of those machines run well side by side.
+FLAVOURS = {"debug-kobject-release": 2, "debug": 1}
 KUNIT = "kunit"
 _NO_LEAKS = "no-leaks"
 _MACHINE_SECONDS = 300.0
@@ -75,13 +75,17 @@ def machines(chosen: Sequence[Scenario], count: int = 1) -> list[list[Scenario]]
     """Group scenarios by the machine that they run in: `count` for those that share one.
 
     What a faulty module leaves behind must not be blamed on anything else, so those
-    scenarios have another one together.
+    scenarios have another one together; but for a single one, which runs last, no
+    machine is booted.
     """
     shared = [scenario for scenario in chosen if scenario.machine == "shared"]
     faulty = [scenario for scenario in chosen if scenario.machine == "faulty"]
-    together = [*(shared[number::count] for number in range(count)), faulty]
-    alone = [[scenario] for scenario in chosen if scenario.machine == "own"]
-    return [group for group in together if group] + alone
+    together = [group for number in range(count) if (group := shared[number::count])]
+    if together and len(faulty) == 1:
+        together[-1] += faulty
+    elif faulty:
+        together.append(faulty)
+    return together + [[scenario] for scenario in chosen if scenario.machine == "own"]
 
 
 class _Progress:
@@ -170,7 +174,7 @@ class _Job:
     @property
     def checks_leaks(self) -> bool:
         """Delayed frees would look like leaks, and a faulty module is one."""
-        return self.flavour == "debug" and self.group[0].machine == "shared"
+        return self.flavour == "debug" and all(s.machine == "shared" for s in self.group)
 
 
 @dataclass(frozen=True)

@@ -201,7 +201,7 @@ impl object::Operations for Subject {
 static PARENTS: Atomic<usize> = Atomic::new(0);
 
 /// A parent with a name of its own: one that a test which fails leaves behind is in nobody's way.
-fn parent() -> Result<faux::Registration> {
+pub(crate) fn parent() -> Result<faux::Registration> {
     let number = PARENTS.fetch_add(1, Full);
     let name = CString::try_from_fmt(fmt!("holdfast-test-parent{number}"))?;
     faux::Registration::new(&name, None)
@@ -219,12 +219,12 @@ fn register(parent: &faux::Registration, script: &Arc<Script>) -> Result<Registr
 }
 
 /// Runs `task` on another CPU, if there is one that is idle.
-fn spawn(task: impl FnOnce() + Send + 'static) -> Result {
+pub(crate) fn spawn(task: impl FnOnce() + Send + 'static) -> Result {
     Ok(workqueue::system_unbound().try_spawn(GFP_KERNEL, task)?)
 }
 
 /// How many rounds the races have.
-fn rounds() -> usize {
+pub(crate) fn rounds() -> usize {
     // SAFETY: May be called anywhere.
     unsafe { crate::shims::holdfast_kunit_race_rounds() as usize }
 }

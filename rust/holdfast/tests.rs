@@ -5,6 +5,14 @@
 //! Each test says which promise it guards. The parents are faux devices: dropping one unbinds it,
 //! which runs its devres.
 
+/// Asserts in what several tests share: `assert!` is KUnit's in the tests themselves only.
+/// A failure says which test it is, and a line of one of these files.
+macro_rules! assert_shared {
+    ($condition:expr) => {
+        kernel::kunit_assert!("shared", c"rust/holdfast/tests", 0, $condition)
+    };
+}
+
 #[path = "tests/attribute.rs"]
 mod attribute;
 #[cfg(CONFIG_IRQ_SIM)]
@@ -297,6 +305,45 @@ impl Other {
         self.outcome.store(outcome, Release);
         self.done.complete_all();
     }
+}
+
+/// Readers at a door of the object against its closing: whoever is let in finds the bound data.
+/// `enter` enters, and says how many bound data there are.
+fn read_against_unregister(enter: fn(&Object<Subject>) -> Result<usize>) -> Result {
+    let parent = parent()?;
+    let _class = unregistered(0)?;
+    for _ in 0..rounds() {
+        let script = Script::new()?;
+        let registration = register(&parent, &script)?;
+        let other = Other::new()?;
+
+        let task = (registration.reference(), other.clone());
+        spawn(move || {
+            let (object, other) = task;
+            loop {
+                match enter(&object) {
+                    Ok(1) => {
+                        other.rounds.fetch_add(1, Full);
+                        other.ready.complete_all();
+                    }
+                    Ok(_) => {
+                        other.errors.fetch_add(1, Full);
+                    }
+                    Err(_) => break,
+                }
+            }
+            other.done.complete_all();
+        })?;
+
+        // The reader has been inside once, and is on its way in again.
+        other.ready.wait_for_completion();
+        assert_shared!(registration.unregister() == Ok(Outcome::Done));
+        assert_shared!(script.alive() == 0);
+        other.done.wait_for_completion();
+        assert_shared!(other.errors.load(Acquire) == 0);
+        assert_shared!(other.rounds.load(Acquire) > 0);
+    }
+    Ok(())
 }
 
 #[kunit_tests(holdfast_object)]
@@ -709,42 +756,9 @@ mod registration_tests {
         Ok(())
     }
 
-    /// Readers at the door against its closing: whoever is let in finds the bound data.
+    /// Readers at the door against its closing.
     #[test]
     fn readers_against_unregister() -> Result {
-        let parent = parent()?;
-        let _class = unregistered(0)?;
-        for _ in 0..rounds() {
-            let script = Script::new()?;
-            let registration = register(&parent, &script)?;
-            let other = Other::new()?;
-
-            let task = (registration.reference(), other.clone());
-            spawn(move || {
-                let (object, other) = task;
-                loop {
-                    match object.access(|access| access.script.alive()) {
-                        Ok(1) => {
-                            other.rounds.fetch_add(1, Full);
-                            other.ready.complete_all();
-                        }
-                        Ok(_) => {
-                            other.errors.fetch_add(1, Full);
-                        }
-                        Err(_) => break,
-                    }
-                }
-                other.done.complete_all();
-            })?;
-
-            // The reader has been inside once, and is on its way in again.
-            other.ready.wait_for_completion();
-            assert!(registration.unregister() == Ok(Outcome::Done));
-            assert_eq!(script.alive(), 0);
-            other.done.wait_for_completion();
-            assert_eq!(other.errors.load(Acquire), 0);
-            assert!(other.rounds.load(Acquire) > 0);
-        }
-        Ok(())
+        read_against_unregister(|object| object.access(|access| access.script.alive()))
     }
 }

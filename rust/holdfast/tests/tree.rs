@@ -158,6 +158,39 @@ fn leaf(
     parent.access(|parent| object.register(parent.registered(), (log.clone(), number, does)))?
 }
 
+/// An operation of an object that calls `register` when `end`, which ends that object, has begun.
+fn refused_by_end<T: object::Operations<Data = ()>>(
+    register: fn(Unregistered<T>, &Access<'_, '_, Branch>, &Arc<Log>) -> Result,
+    end: fn(faux::Registration, &Registration<Branch>) -> bool,
+) -> Result {
+    let device = parent()?;
+    let log = Log::new()?;
+
+    let branch = branch(&device, &log, 9)?;
+    let task = (branch.reference(), log.clone());
+    spawn(move || {
+        let (branch, log) = task;
+        let object = Unregistered::<T>::new(Ok::<_, Error>(()));
+        let refused = branch.access(|access| {
+            log.reached.complete_all();
+            while access.object().is_registered() {
+                core::hint::spin_loop();
+            }
+            register(object?, access, &log)
+        });
+        if refused != Ok(Err(ENODEV)) {
+            log.errors.fetch_add(1, Full);
+        }
+        log.go_on.complete_all();
+    })?;
+    log.reached.wait_for_completion();
+    assert_shared!(end(device, &branch));
+    log.go_on.wait_for_completion();
+    assert_shared!(log.errors.load(Acquire) == 0);
+    assert_shared!(log.dropped(&[9]));
+    Ok(())
+}
+
 #[kunit_tests(holdfast_tree)]
 mod tree_tests {
     use super::*;
@@ -235,68 +268,31 @@ mod tree_tests {
     /// drained before the caller has left.
     #[test]
     fn refused_below_ending_parent() -> Result {
-        let device = parent()?;
-        let log = Log::new()?;
-
-        let branch = branch(&device, &log, 9)?;
-        let task = (branch.reference(), log.clone());
-        spawn(move || {
-            let (branch, log) = task;
-            let object = Unregistered::<Leaf>::new(Ok::<_, Error>(()));
-            let refused = branch.access(|branch| {
-                log.reached.complete_all();
-                while branch.object().is_registered() {
-                    core::hint::spin_loop();
-                }
-                object?
-                    .register(branch.registered(), (log.clone(), 1, Does::Nothing))
-                    .map(|_| ())
-            });
-            if refused != Ok(Err(ENODEV)) {
-                log.errors.fetch_add(1, Full);
-            }
-            log.go_on.complete_all();
-        })?;
-        log.reached.wait_for_completion();
-        assert!(branch.unregister() == Ok(Outcome::Done));
-        log.go_on.wait_for_completion();
-        assert_eq!(log.errors.load(Acquire), 0);
-        assert!(log.dropped(&[9]));
-        Ok(())
+        refused_by_end::<Leaf>(
+            |object, access, log| {
+                object
+                    .register(access.registered(), (log.clone(), 1, Does::Nothing))
+                    .map(drop)
+            },
+            |_device, branch| branch.unregister() == Ok(Outcome::Done),
+        )
     }
 
     /// The same below a device that is being unbound, by an operation of an object that is already
     /// registered there.
     #[test]
     fn refused_below_unbinding_device() -> Result {
-        let device = parent()?;
-        let log = Log::new()?;
-
-        let first = branch(&device, &log, 9)?;
-        let task = (first.reference(), log.clone());
-        spawn(move || {
-            let (branch, log) = task;
-            let object = Unregistered::<Branch>::new(Ok::<_, Error>(()));
-            let refused = branch.access(|branch| {
-                log.reached.complete_all();
-                while branch.object().is_registered() {
-                    core::hint::spin_loop();
-                }
-                object?
-                    .register(branch.parent(), (log.clone(), 1, None))
-                    .map(|_| ())
-            });
-            if refused != Ok(Err(ENODEV)) {
-                log.errors.fetch_add(1, Full);
-            }
-            log.go_on.complete_all();
-        })?;
-        log.reached.wait_for_completion();
-        drop(device);
-        log.go_on.wait_for_completion();
-        assert_eq!(log.errors.load(Acquire), 0);
-        assert!(log.dropped(&[9]));
-        Ok(())
+        refused_by_end::<Branch>(
+            |object, access, log| {
+                object
+                    .register(access.parent(), (log.clone(), 1, None))
+                    .map(drop)
+            },
+            |device, branch| {
+                drop(device);
+                branch.unregister() == Ok(Outcome::AlreadyDone)
+            },
+        )
     }
 
     /// A child that is being constructed while its parent ends is ended before it: by its

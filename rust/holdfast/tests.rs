@@ -18,6 +18,8 @@ mod attribute;
 #[cfg(CONFIG_IRQ_SIM)]
 #[path = "tests/irq.rs"]
 mod irq;
+#[path = "tests/log.rs"]
+mod log;
 #[path = "tests/managed.rs"]
 mod managed;
 #[path = "tests/memory.rs"]

@@ -252,8 +252,8 @@ impl<T: Send + Sync + 'static> Managed<T> {
     ///
     /// # Errors
     ///
-    /// [`EDEADLK`] if the caller would wait for itself: it is inside, or is releasing it. The value
-    /// is released when that is over.
+    /// [`EDEADLK`] if the caller would wait for itself. If it is releasing the value, that goes on;
+    /// if it is inside, or is waited for by who is, the value stays until the device is unbound.
     pub fn release(self) -> Result<Outcome> {
         let outcome = self.0.reference.unregister();
         if outcome.is_ok() {
@@ -302,7 +302,7 @@ impl<T: Send + Sync + 'static> Deref for Managed<T> {
 
 impl<T: Send + Sync + 'static> Drop for Managed<T> {
     fn drop(&mut self) {
-        // A value that is dropped by the task that is releasing it is released when that goes on.
+        // What this says of a caller who would wait for itself, `release` says.
         let _ = self.0.reference.unregister();
     }
 }

@@ -583,6 +583,27 @@ mod registration_tests {
         Ok(())
     }
 
+    /// A registration that is dropped by who is inside of it ends when that has left.
+    #[test]
+    fn dropped_inside() -> Result {
+        let parent = parent()?;
+        let script = Script::new()?;
+
+        let registration = register(&parent, &script)?;
+        let reference = registration.reference();
+        reference.access(|access| {
+            drop(registration);
+            assert_eq!(access.script.alive(), 1);
+        })?;
+        while reference.is_registered() {
+            core::hint::spin_loop();
+        }
+        assert!(reference.unregister() == Ok(Outcome::AlreadyDone));
+        assert_eq!(script.alive(), 0);
+        drop(parent);
+        Ok(())
+    }
+
     /// The loser of two who unregister returns when the winner is done, and not before.
     ///
     /// The winner stays in the drop of the bound data until the loser is about to call, so every

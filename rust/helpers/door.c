@@ -38,8 +38,12 @@ struct holdfast_slot *holdfast_slot_claim(unsigned long door, unsigned long task
 		 * that claims it right here has given it back when it returns.
 		 */
 		if (!READ_ONCE(slot->door)) {
-			WRITE_ONCE(slot->task, task);
-			/* Pairs with the acquires in holdfast_slots_next(). */
+			/*
+			 * Both pair with the acquires in holdfast_slots_next():
+			 * whoever sees the task sees that the slot was free, and
+			 * whoever sees the door sees the task.
+			 */
+			smp_store_release(&slot->task, task);
 			smp_store_release(&slot->door, door);
 			return slot;
 		}
@@ -105,9 +109,12 @@ unsigned long holdfast_slots_next(unsigned long task, unsigned int *position)
 		if (!cpu_possible(cpu))
 			continue;
 		slot = &per_cpu_ptr(&holdfast_slots, cpu)->slot[*position % HOLDFAST_SLOTS];
-		/* Pairs with the release in holdfast_slot_claim(): the task is that one's. */
+		/* Pairs with the releases in holdfast_slot_claim(). */
 		door = smp_load_acquire(&slot->door);
-		if (door && READ_ONCE(slot->task) == task) {
+		if (!door || smp_load_acquire(&slot->task) != task)
+			continue;
+		/* If it was given back and claimed in between, the task is not that door's. */
+		if (READ_ONCE(slot->door) == door) {
 			(*position)++;
 			return door;
 		}

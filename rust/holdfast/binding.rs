@@ -14,12 +14,18 @@
 //! that the device is about to be unbound, or that its probe has failed. What a driver acquires
 //! after that, in its own unbind callback, is released first.
 //!
+//! A resource of devres calls the library when it is released, which may be long after everything
+//! below the device has ended and its module is gone: the device can be that of a driver that knows
+//! nothing of the library. So each one holds the library.
+//!
 //! The resource is made the newest with each registration, too. That is how a registration that
 //! comes too late is found: if the old resource cannot be taken back, devres has begun to release,
 //! and the registration is refused.
 
 use crate::{
+    hold_library,
     object::device_pointer,
+    release_library,
     revocable::{
         self,
         Children,
@@ -50,6 +56,7 @@ use kernel::{
 /// - It is in [`BINDINGS`] until everything below it has ended.
 /// - `devres`, which is read and written under the lock of those, is the device's resource that
 ///   holds this, until devres releases it.
+/// - Each resource of devres that holds this holds the library.
 pub(crate) struct Binding {
     // Used for comparison, and with a device that is at hand.
     device: *mut bindings::device,
@@ -125,14 +132,14 @@ impl Binding {
         // The new one first: devres always has one of them.
         binding.add_devres()?;
         // SAFETY: `old` was added to this device.
-        if !unsafe { shims::holdfast_devres_remove(device, old) } {
+        if !unsafe { binding.remove_devres(old) } {
             // Too late: devres is about to release the old one.
             //
             // SAFETY: As above, for the new one. If that fails, devres is about to release it too,
             // which does nothing after the first.
             unsafe {
                 let new = core::mem::replace(&mut *binding.devres.get(), old);
-                shims::holdfast_devres_remove(device, new);
+                binding.remove_devres(new);
             }
             return Err(ENODEV);
         }
@@ -155,9 +162,26 @@ impl Binding {
         if devres.is_null() {
             return Err(ENOMEM);
         }
+        // INVARIANT: `release` and `remove_devres` give it back.
+        hold_library();
         // SAFETY: The lock is held.
         unsafe { *self.devres.get() = devres };
         Ok(())
+    }
+
+    /// Takes back a resource of the device; false if devres is about to release it.
+    ///
+    /// # Safety
+    ///
+    /// [`Binding::add_devres`] must have added `devres`.
+    unsafe fn remove_devres(&self, devres: *mut c_void) -> bool {
+        // SAFETY: By the safety requirements.
+        let removed = unsafe { shims::holdfast_devres_remove(self.device, devres) };
+        if removed {
+            // SAFETY: By the type invariants, the resource held it. Those who register hold it too.
+            unsafe { release_library() };
+        }
+        removed
     }
 
     pub(crate) fn children(&self) -> &Children {
@@ -181,12 +205,19 @@ impl Binding {
     ///
     /// # Safety
     ///
-    /// `binding` must be what [`Binding::add_devres`] gave to devres.
+    /// `binding` must be what [`Binding::add_devres`] gave to devres, which calls this once for it.
     unsafe extern "C" fn release(binding: *mut c_void) {
+        Self::end(binding.cast());
+        // SAFETY: By the type invariants, the resource held it. This returns to devres.
+        unsafe { release_library() };
+    }
+
+    /// Ends everything below the binding at `address`, if that has not been done.
+    fn end(address: *const Self) {
         let Some(binding) = BINDINGS
             .lock()
             .iter()
-            .find(|other| Arc::as_ptr(other).cast_mut().cast() == binding)
+            .find(|other| Arc::as_ptr(other) == address)
             .cloned()
         else {
             // A second resource of this binding, from a registration that came too late.

@@ -29,12 +29,14 @@ use crate::{
         Above,
         Functions,
         Outcome,
+        Reference,
         Revocable, //
     }, //
 };
 
 use core::{
     cell::UnsafeCell,
+    marker::PhantomData,
     mem::{
         ManuallyDrop,
         MaybeUninit, //
@@ -53,66 +55,86 @@ use kernel::{
     prelude::*,
     sync::{
         rcu,
-        Arc, //
+        Refcount, //
     }, //
 };
 
-/// A value and its registration.
+/// The part of a managed value that does not depend on its type.
+///
+/// Whoever ends a binding has references to what was bound to it, and puts them when that has
+/// ended. The module of the driver may be gone by then, so all that such a reference needs is here.
 ///
 /// # Invariants
 ///
-/// - It is in an `Arc`, and `revocable` is the first field.
-/// - `value` is initialised while the door is open, and until the owner of the teardown drops it.
+/// - It is the first field of an [`Inner`] that was allocated with `kmalloc`, and that `references`
+///   counts the references to. `drop_value` is for that type.
 /// - `device` is the one that it was registered below.
 #[repr(C)]
-struct Inner<T: Send + Sync + 'static> {
+struct Header {
     revocable: Revocable,
+    references: Refcount,
+    drop_value: unsafe fn(&Header),
     // Used for comparison only.
     device: *mut bindings::device,
-    value: UnsafeCell<MaybeUninit<T>>,
 }
 
-// SAFETY: `T` is `Send` and `Sync`, and `value` is synchronised as the type invariants say.
-unsafe impl<T: Send + Sync> Send for Inner<T> {}
-// SAFETY: As above.
-unsafe impl<T: Send + Sync> Sync for Inner<T> {}
+/// What the end of a managed value calls.
+static REVOCABLE: Functions = Functions {
+    hold: Header::hold,
+    put: Header::put,
+    driver: Header::driver,
+    wake: Header::nothing,
+    unlink: Header::nothing,
+    cancel: Header::nothing,
+    drop_bound: Header::drop_bound,
+    conclude: Header::nothing,
+};
 
-impl<T: Send + Sync> Inner<T> {
-    const FUNCTIONS: Functions = Functions {
-        hold: Self::hold,
-        put: Self::put,
-        driver: Self::driver,
-        wake: Self::nothing,
-        unlink: Self::nothing,
-        cancel: Self::nothing,
-        drop_bound: Self::drop_value,
-        conclude: Self::nothing,
-    };
+impl Header {
+    /// The first part of a value that is registered below `device`, with one reference.
+    #[inline(never)]
+    fn new(device: *mut bindings::device, drop_value: unsafe fn(&Self)) -> Self {
+        Self {
+            revocable: Revocable::new(&REVOCABLE),
+            references: Refcount::new(1),
+            drop_value,
+            device,
+        }
+    }
 
     /// # Safety
     ///
-    /// `revocable` must be the one of a `Self`, to which the caller has a reference.
+    /// `revocable` must be the one of a managed value, to which the caller has a reference.
     unsafe fn hold(revocable: NonNull<Revocable>) {
-        // SAFETY: By the safety requirements and the type invariants, this is an `Arc`, whose
-        // reference is left to the caller.
-        let reference =
-            ManuallyDrop::new(unsafe { Arc::<Self>::from_raw(revocable.as_ptr().cast()) });
-        core::mem::forget(Arc::clone(&reference));
+        // SAFETY: By the safety requirements, and because it is the first field.
+        unsafe { revocable.cast::<Self>().as_ref() }
+            .references
+            .inc();
     }
 
     /// # Safety
     ///
-    /// As [`Inner::hold`]; the caller gives up a reference.
+    /// As [`Header::hold`]; the caller gives up a reference.
     unsafe fn put(revocable: NonNull<Revocable>) {
-        // SAFETY: By the safety requirements and the type invariants.
-        drop(unsafe { Arc::<Self>::from_raw(revocable.as_ptr().cast()) });
+        let this = revocable.cast::<Self>();
+        // SAFETY: By the safety requirements and the type invariants. The rest of the `Inner` has
+        // nothing to drop: the value was dropped, or never made, because a registration has a
+        // reference until it has ended.
+        unsafe {
+            if this.as_ref().references.dec_and_test() {
+                core::ptr::drop_in_place(this.as_ptr());
+                bindings::kfree(this.as_ptr().cast());
+            }
+        }
     }
 
     /// # Safety
     ///
-    /// None; it has the type of a field of [`Functions`].
-    unsafe fn driver(_revocable: &Revocable) -> *const c_void {
-        core::ptr::from_ref(const { &Self::FUNCTIONS }).cast()
+    /// `revocable` must be the one of a managed value.
+    unsafe fn driver(revocable: &Revocable) -> *const c_void {
+        // SAFETY: By the safety requirements, and because it is the first field.
+        let this: &Self = unsafe { &*core::ptr::from_ref(revocable).cast() };
+        this.drop_value as *const c_void
     }
 
     /// # Safety
@@ -122,12 +144,36 @@ impl<T: Send + Sync> Inner<T> {
 
     /// # Safety
     ///
-    /// As [`Functions::drop_bound`] says.
-    unsafe fn drop_value(revocable: &Revocable) {
-        // SAFETY: By the safety requirements, this is the `Revocable` of a `Self`, whose value is
-        // initialised and not used any more.
+    /// As [`Functions::drop_bound`] says, for a managed value.
+    unsafe fn drop_bound(revocable: &Revocable) {
+        // SAFETY: By the safety requirements and the type invariants.
         unsafe {
             let this: &Self = &*core::ptr::from_ref(revocable).cast();
+            (this.drop_value)(this);
+        }
+    }
+}
+
+/// A value and its registration.
+///
+/// # Invariants
+///
+/// - The header is the first field.
+/// - `value` is initialised while the door is open, and until the owner of the teardown drops it.
+#[repr(C)]
+struct Inner<T: Send + Sync + 'static> {
+    header: Header,
+    value: UnsafeCell<MaybeUninit<T>>,
+}
+
+impl<T: Send + Sync> Inner<T> {
+    /// # Safety
+    ///
+    /// `header` must be the one of a `Self`, whose value is initialised and not used any more.
+    unsafe fn drop_value(header: &Header) {
+        // SAFETY: By the safety requirements.
+        unsafe {
+            let this: &Self = &*core::ptr::from_ref(header).cast();
             (*this.value.get()).assume_init_drop();
         }
     }
@@ -166,30 +212,37 @@ impl<T: Send + Sync + 'static> Managed<T> {
         Error: From<E>,
     {
         let binding = Binding::of(device)?;
-        let inner = Arc::new(
-            Inner {
-                revocable: Revocable::new(&Inner::<T>::FUNCTIONS),
-                device: device_pointer(device),
+        let inner = KBox::new(
+            Inner::<T> {
+                header: Header::new(device_pointer(device), Inner::<T>::drop_value),
                 value: UnsafeCell::new(MaybeUninit::uninit()),
             },
             GFP_KERNEL,
         )?;
-        inner
-            .revocable
-            .begin_registration(Above::Binding(binding))?;
+        let handle = Handle {
+            // SAFETY: The new value has one reference, and stays where it is.
+            //
+            // INVARIANT: It is an `Inner<T>`.
+            reference: unsafe { Reference::from_raw(NonNull::from(KBox::leak(inner)).cast()) },
+            _type: PhantomData,
+        };
+
+        let inner = handle.inner();
+        let revocable = &inner.header.revocable;
+        revocable.begin_registration(Above::Binding(binding))?;
 
         let slot = inner.value.get();
         // SAFETY: Only the one who registers uses the value before the door is open. On an error it
         // stays uninitialised, and the door closed.
         if let Err(error) = unsafe { pin_init::raw_try_init(slot.cast::<T>(), value) } {
-            inner.revocable.fail_registration(false);
+            revocable.fail_registration(false);
             return Err(error.into());
         }
 
-        inner.revocable.open();
-        inner.revocable.finish_registration()?;
+        revocable.open();
+        revocable.finish_registration()?;
         // INVARIANT: Handles cannot end it.
-        Ok(Self(Handle { inner }))
+        Ok(Self(handle))
     }
 
     /// Releases the value now, if that has not happened.
@@ -199,10 +252,10 @@ impl<T: Send + Sync + 'static> Managed<T> {
     ///
     /// # Errors
     ///
-    /// [`EDEADLK`] if the caller would wait for itself: it is inside, or is releasing it. The value
-    /// is released when that is over.
+    /// [`EDEADLK`] if the caller would wait for itself. If it is releasing the value, that goes on;
+    /// if it is inside, or is waited for by who is, the value stays until the device is unbound.
     pub fn release(self) -> Result<Outcome> {
-        let outcome = self.0.inner.revocable.unregister();
+        let outcome = self.0.reference.unregister();
         if outcome.is_ok() {
             // The drop would do it again, and find it done.
             let this = ManuallyDrop::new(self);
@@ -223,8 +276,8 @@ impl<T: Send + Sync + 'static> Managed<T> {
     /// [`ENODEV`] if `device` is another one, or if this is of an earlier binding.
     #[inline]
     pub fn with<R>(&self, device: &Device<Core<'_>>, inside: impl FnOnce(&T) -> R) -> Result<R> {
-        let inner = &*self.0.inner;
-        if inner.device != device_pointer(device) || !inner.revocable.is_open() {
+        let inner = self.0.inner();
+        if inner.header.device != device_pointer(device) || !self.0.is_registered() {
             return Err(ENODEV);
         }
         // SAFETY: By the type invariants, only the owner, which is borrowed, and the end of the
@@ -249,25 +302,38 @@ impl<T: Send + Sync + 'static> Deref for Managed<T> {
 
 impl<T: Send + Sync + 'static> Drop for Managed<T> {
     fn drop(&mut self) {
-        // A value that is dropped by the task that is releasing it is released when that goes on.
-        let _ = self.0.inner.revocable.unregister();
+        // What this says of a caller who would wait for itself, `release` says.
+        let _ = self.0.reference.unregister();
     }
 }
 
 /// A reference to a managed value, which outlives it.
+///
+/// # Invariants
+///
+/// `reference` is one to an `Inner<T>`.
 pub struct Handle<T: Send + Sync + 'static> {
-    inner: Arc<Inner<T>>,
+    reference: Reference,
+    _type: PhantomData<T>,
 }
 
 impl<T: Send + Sync + 'static> Clone for Handle<T> {
     fn clone(&self) -> Self {
+        // INVARIANT: It is the same value.
         Self {
-            inner: self.inner.clone(),
+            reference: Reference::new(&self.reference),
+            _type: PhantomData,
         }
     }
 }
 
 impl<T: Send + Sync + 'static> Handle<T> {
+    fn inner(&self) -> &Inner<T> {
+        // SAFETY: By the type invariants, and because the header is the first field, and the
+        // revocable its own.
+        unsafe { &*core::ptr::from_ref::<Revocable>(&self.reference).cast() }
+    }
+
     /// Enters the door and calls `inside` with the value.
     ///
     /// May be called in process context; `inside` may sleep. The value is not released before it
@@ -277,9 +343,9 @@ impl<T: Send + Sync + 'static> Handle<T> {
     ///
     /// [`ENODEV`] if the value was released.
     pub fn access<R>(&self, inside: impl FnOnce(&T) -> R) -> Result<R> {
-        let _inside = self.inner.revocable.enter().ok_or(ENODEV)?;
+        let _inside = self.reference.enter().ok_or(ENODEV)?;
         // SAFETY: Inside until the end of this function.
-        Ok(inside(unsafe { self.inner.value() }))
+        Ok(inside(unsafe { self.inner().value() }))
     }
 
     /// As [`Handle::access`], for any context: `inside` must not sleep.
@@ -289,15 +355,15 @@ impl<T: Send + Sync + 'static> Handle<T> {
     /// [`ENODEV`] if the value was released.
     pub fn access_atomic<R>(&self, inside: impl FnOnce(&T) -> R) -> Result<R> {
         let guard = rcu::read_lock();
-        if !self.inner.revocable.is_open_atomic(&guard) {
+        if !self.reference.is_open_atomic(&guard) {
             return Err(ENODEV);
         }
         // SAFETY: The value is not released while `guard` exists.
-        Ok(inside(unsafe { self.inner.value() }))
+        Ok(inside(unsafe { self.inner().value() }))
     }
 
     /// Whether the value has not been released, and nobody has begun to.
     pub fn is_registered(&self) -> bool {
-        self.inner.revocable.is_open()
+        self.reference.is_open()
     }
 }

@@ -26,7 +26,10 @@ use crate::{
 };
 
 use core::{
-    cell::UnsafeCell,
+    cell::{
+        Cell,
+        UnsafeCell, //
+    },
     ptr::NonNull, //
 };
 
@@ -61,18 +64,17 @@ struct Kept<V> {
 ///
 /// # Invariants
 ///
-/// Read and written under the lock of [`OBJECTS`], or by whoever has made the state of the object
-/// `Dropping`.
+/// Read and written under the lock of [`OBJECTS`], as are the entries in it.
 #[derive(Default)]
 pub(crate) struct Memory(UnsafeCell<Option<NonNull<Entry>>>);
 
 impl Memory {
-    /// Takes out of the list what another module than the object's own has put there.
+    /// Takes out of the list what has to be dropped by a module.
     ///
     /// # Safety
     ///
-    /// The caller must hold the lock of [`OBJECTS`], and the state of the object be `Kept`.
-    unsafe fn forget(&self, in_module: &dyn Fn(*const c_void) -> bool) {
+    /// The caller must hold the lock of [`OBJECTS`].
+    unsafe fn forget(&self, in_module: InModule<'_>) {
         let mut place = self.0.get();
         // SAFETY: By the safety requirements and the type invariants.
         unsafe {
@@ -92,9 +94,21 @@ impl Memory {
 enum State {
     /// There is something to be dropped.
     Kept,
-    /// A task is dropping it.
-    Dropping,
+    /// A task is dropping it, and calls what is in the module of this address.
+    Dropping(usize),
 }
+
+impl State {
+    fn calls(self, in_module: InModule<'_>) -> bool {
+        match self {
+            Self::Kept => false,
+            Self::Dropping(address) => in_module(address as *const c_void),
+        }
+    }
+}
+
+/// Whether an address is in a module that goes.
+type InModule<'a> = &'a dyn Fn(*const c_void) -> bool;
 
 /// The objects that have something to be dropped. Not there before the library is ready.
 struct Objects(Option<RBTree<usize, State>>);
@@ -190,6 +204,34 @@ unsafe fn push(header: &Header, entry: NonNull<Entry>) -> Result {
     Ok(())
 }
 
+/// Takes the newest of what `header` keeps, and says who is called to drop it, or the data, if
+/// nothing else is left.
+///
+/// The state of the object must be `Dropping`.
+fn take_newest(header: &Header) -> Option<NonNull<Entry>> {
+    let mut objects = OBJECTS.lock();
+    // SAFETY: By the type invariants of `Memory` and `Entry`, the lock protects them.
+    let (newest, called) = unsafe {
+        let list = &mut *header.memory().0.get();
+        let newest = *list;
+        let called = match newest {
+            Some(entry) => {
+                *list = (*entry.as_ptr()).older;
+                (*entry.as_ptr()).drop as usize
+            }
+            None => header.driver() as usize,
+        };
+        (newest, called)
+    };
+    if let Some(state) = objects.state(header) {
+        *state = State::Dropping(called);
+    }
+    drop(objects);
+    // The module of the one before may wait for this.
+    DROPPED.wake_all();
+    newest
+}
+
 /// Drops everything that `header` keeps.
 ///
 /// # Safety
@@ -197,15 +239,14 @@ unsafe fn push(header: &Header, entry: NonNull<Entry>) -> Result {
 /// The caller must have made the state of the object `Dropping`, and the driver's module must be
 /// there.
 unsafe fn drop_everything(header: &Header) {
-    // SAFETY: By the safety requirements and the type invariants, the list is the caller's, and its
-    // entries can be dropped.
-    unsafe {
-        while let Some(entry) = *header.memory().0.get() {
-            *header.memory().0.get() = entry.as_ref().older;
-            (entry.as_ref().drop)(entry);
-        }
-        header.drop_data();
+    while let Some(entry) = take_newest(header) {
+        // SAFETY: By the type invariants of `Entry`; it is in no list any more. Its module waits
+        // until the state says something else.
+        unsafe { (entry.as_ref().drop)(entry) };
     }
+    // SAFETY: By the safety requirements, the data is not used any more.
+    unsafe { header.drop_data() };
+
     let mut objects = OBJECTS.lock();
     let node = objects
         .0
@@ -221,18 +262,14 @@ unsafe fn drop_everything(header: &Header) {
 /// Called when the last reference was put.
 pub(crate) fn release(header: &Header) {
     let mut objects = OBJECTS.lock();
-    match objects.state(header) {
-        None => return,
-        Some(state @ State::Kept) => {
-            *state = State::Dropping;
-            drop(objects);
-            // SAFETY: Done just now. The end of the module waits for this.
-            unsafe { drop_everything(header) };
-            return;
-        }
-        Some(State::Dropping) => drop(objects),
-    }
-    DROPPED.wait_until(|| OBJECTS.lock().state(header).is_none());
+    // The end of a module has a reference to what it drops, so it is not `Dropping`.
+    let Some(state) = objects.state(header) else {
+        return;
+    };
+    *state = State::Dropping(header.driver() as usize);
+    drop(objects);
+    // SAFETY: Done just now. The end of the module waits for this.
+    unsafe { drop_everything(header) };
 }
 
 /// Ends what a module has left, which has run its exit function.
@@ -253,27 +290,20 @@ unsafe extern "C" fn module_is_going(module: *mut bindings::module) {
         }
     }
 
-    loop {
-        match next_to_drop(&in_module) {
-            Next::Drop(header) => {
-                // SAFETY: Made `Dropping` and referenced just now, and the module is there.
-                unsafe {
-                    drop_everything(header);
-                    bindings::put_device(header.device());
-                }
-            }
-            Next::Wait => DROPPED.wait_until(|| {
-                !any(&|header, state| {
-                    in_module(header.driver())
-                        && (state == State::Dropping || header.typed_references() == 0)
-                })
-            }),
-            Next::Nothing => break,
+    // First, because what it drops may have references to objects of its own.
+    forget_kept(&in_module);
+
+    while let Some(header) = next_to_drop(&in_module) {
+        // SAFETY: Made `Dropping` and referenced, and the module is there.
+        unsafe {
+            drop_everything(header);
+            bindings::put_device(header.device());
         }
     }
 
     // What is left has references from elsewhere, which may still look at it.
-    forget(&in_module);
+    forget_kept(&in_module);
+    forget_objects(&in_module);
 }
 
 /// What there is to do for a module that goes.
@@ -285,7 +315,24 @@ enum Next {
     Nothing,
 }
 
-fn next_to_drop(in_module: &dyn Fn(*const c_void) -> bool) -> Next {
+/// The next object to drop what it keeps, made `Dropping` and referenced. None if nothing is left,
+/// and no other task is at it.
+fn next_to_drop(in_module: InModule<'_>) -> Option<&'static Header> {
+    let next = Cell::new(None);
+    // What others drop may have the last references through which an object could be looked at, so
+    // there may be something to do before all of them are done.
+    DROPPED.wait_until(|| match find_next(in_module) {
+        Next::Drop(header) => {
+            next.set(Some(header));
+            true
+        }
+        Next::Wait => false,
+        Next::Nothing => true,
+    });
+    next.get()
+}
+
+fn find_next(in_module: InModule<'_>) -> Next {
     let mut next = Next::Nothing;
     let mut objects = OBJECTS.lock();
     let mut cursor = objects.0.as_mut().and_then(RBTree::cursor_front_mut);
@@ -295,15 +342,15 @@ fn next_to_drop(in_module: &dyn Fn(*const c_void) -> bool) -> Next {
         // reference.
         let header: &'static Header = unsafe { &*(*key as *const Header) };
         if in_module(header.driver()) {
-            if *state == State::Kept && header.typed_references() == 0 {
+            if *state != State::Kept {
+                next = Next::Wait;
+            } else if header.typed_references() == 0 {
                 // SAFETY: The device is initialised.
                 if unsafe { shims::holdfast_device_get_unless_released(header.device()) } {
-                    *state = State::Dropping;
+                    *state = State::Dropping(header.driver() as usize);
                     return Next::Drop(header);
                 }
                 // The last reference was put: somebody is on the way to drop it.
-                next = Next::Wait;
-            } else if *state == State::Dropping {
                 next = Next::Wait;
             }
         }
@@ -312,36 +359,40 @@ fn next_to_drop(in_module: &dyn Fn(*const c_void) -> bool) -> Next {
     next
 }
 
-/// Whether `condition` holds for any object that has something to be dropped.
-fn any(condition: &dyn Fn(&Header, State) -> bool) -> bool {
-    OBJECTS
-        .lock()
-        .0
-        .iter()
-        .flat_map(RBTree::iter)
-        .any(|(key, state)| {
-            // SAFETY: What is in there is not freed while the lock is held.
-            condition(unsafe { &*(*key as *const Header) }, *state)
-        })
+/// Forgets what objects of other modules keep and this one would have to drop, and waits for what
+/// is being dropped.
+fn forget_kept(in_module: InModule<'_>) {
+    let objects = OBJECTS.lock();
+    for (key, _) in objects.0.iter().flat_map(RBTree::iter) {
+        // SAFETY: What is in there is not freed while the lock is held.
+        let header = unsafe { &*(*key as *const Header) };
+        if !in_module(header.driver()) {
+            // SAFETY: The lock is held.
+            unsafe { header.memory().forget(in_module) };
+        }
+    }
+    drop(objects);
+
+    DROPPED.wait_until(|| {
+        let objects = OBJECTS.lock();
+        let mut states = objects.0.iter().flat_map(RBTree::iter);
+        !states.any(|(_, state)| state.calls(in_module))
+    });
 }
 
-/// Forgets what would need a module that goes to be dropped.
-fn forget(in_module: &dyn Fn(*const c_void) -> bool) {
+/// Forgets the objects of a module that goes.
+fn forget_objects(in_module: InModule<'_>) {
     loop {
         let mut objects = OBJECTS.lock();
-        let mut found = None;
-        for (key, state) in objects.0.iter().flat_map(RBTree::iter) {
-            // SAFETY: What is in there is not freed while the lock is held.
-            let header = unsafe { &*(*key as *const Header) };
-            if in_module(header.driver()) {
-                found = Some(*key);
-                break;
-            }
-            if *state == State::Kept {
-                // SAFETY: The lock is held.
-                unsafe { header.memory().forget(in_module) };
-            }
-        }
+        let found = objects
+            .0
+            .iter()
+            .flat_map(RBTree::iter)
+            .find_map(|(key, _)| {
+                // SAFETY: What is in there is not freed while the lock is held.
+                let header = unsafe { &*(*key as *const Header) };
+                in_module(header.driver()).then_some(*key)
+            });
         let Some(key) = found else {
             return;
         };

@@ -1305,7 +1305,8 @@ impl<T: Operations> Drop for Unregistered<T> {
 /// The registration of an object.
 ///
 /// It ends when this is dropped, at the latest; [`Object::unregister`] ends it earlier, and the
-/// unbind of the parent ends it if this was forgotten.
+/// unbind of the parent ends it if this was forgotten. Who drops this where [`Object::unregister`]
+/// would answer [`EDEADLK`] does not wait for the end, which comes when it has gone on.
 #[must_use = "the registration ends when this is dropped"]
 pub struct Registration<T: Operations> {
     object: ARef<Object<T>>,
@@ -1328,7 +1329,10 @@ impl<T: Operations> Registration<T> {
 
 impl<T: Operations> Drop for Registration<T> {
     fn drop(&mut self) {
-        // A registration that is dropped by the task that is ending it ends when that goes on.
-        let _ = self.object.unregister();
+        // Where this cannot wait for the end, it ends when the caller has gone on; if the end has
+        // begun it does so by itself.
+        if self.object.unregister().is_err() && self.object.is_registered() {
+            self.object.unregister_deferred();
+        }
     }
 }

@@ -132,6 +132,14 @@ impl Reference {
         Self(this)
     }
 
+    /// # Safety
+    ///
+    /// The caller must have a reference to the memory of `revocable`, which it gives up.
+    pub(crate) unsafe fn from_raw(revocable: NonNull<Revocable>) -> Self {
+        // INVARIANT: By the safety requirements.
+        Self(revocable)
+    }
+
     fn into_raw(self) -> NonNull<Revocable> {
         ManuallyDrop::new(self).0
     }

@@ -5,11 +5,21 @@
 //! Each test says which promise it guards. The parents are faux devices: dropping one unbinds it,
 //! which runs its devres.
 
+/// Asserts in what several tests share: `assert!` is KUnit's in the tests themselves only.
+/// A failure says which test it is, and a line of one of these files.
+macro_rules! assert_shared {
+    ($condition:expr) => {
+        kernel::kunit_assert!("shared", c"rust/holdfast/tests", 0, $condition)
+    };
+}
+
 #[path = "tests/attribute.rs"]
 mod attribute;
 #[cfg(CONFIG_IRQ_SIM)]
 #[path = "tests/irq.rs"]
 mod irq;
+#[path = "tests/log.rs"]
+mod log;
 #[path = "tests/managed.rs"]
 mod managed;
 #[path = "tests/memory.rs"]
@@ -201,7 +211,7 @@ impl object::Operations for Subject {
 static PARENTS: Atomic<usize> = Atomic::new(0);
 
 /// A parent with a name of its own: one that a test which fails leaves behind is in nobody's way.
-fn parent() -> Result<faux::Registration> {
+pub(crate) fn parent() -> Result<faux::Registration> {
     let number = PARENTS.fetch_add(1, Full);
     let name = CString::try_from_fmt(fmt!("holdfast-test-parent{number}"))?;
     faux::Registration::new(&name, None)
@@ -219,12 +229,12 @@ fn register(parent: &faux::Registration, script: &Arc<Script>) -> Result<Registr
 }
 
 /// Runs `task` on another CPU, if there is one that is idle.
-fn spawn(task: impl FnOnce() + Send + 'static) -> Result {
+pub(crate) fn spawn(task: impl FnOnce() + Send + 'static) -> Result {
     Ok(workqueue::system_unbound().try_spawn(GFP_KERNEL, task)?)
 }
 
 /// How many rounds the races have.
-fn rounds() -> usize {
+pub(crate) fn rounds() -> usize {
     // SAFETY: May be called anywhere.
     unsafe { crate::shims::holdfast_kunit_race_rounds() as usize }
 }
@@ -297,6 +307,45 @@ impl Other {
         self.outcome.store(outcome, Release);
         self.done.complete_all();
     }
+}
+
+/// Readers at a door of the object against its closing: whoever is let in finds the bound data.
+/// `enter` enters, and says how many bound data there are.
+fn read_against_unregister(enter: fn(&Object<Subject>) -> Result<usize>) -> Result {
+    let parent = parent()?;
+    let _class = unregistered(0)?;
+    for _ in 0..rounds() {
+        let script = Script::new()?;
+        let registration = register(&parent, &script)?;
+        let other = Other::new()?;
+
+        let task = (registration.reference(), other.clone());
+        spawn(move || {
+            let (object, other) = task;
+            loop {
+                match enter(&object) {
+                    Ok(1) => {
+                        other.rounds.fetch_add(1, Full);
+                        other.ready.complete_all();
+                    }
+                    Ok(_) => {
+                        other.errors.fetch_add(1, Full);
+                    }
+                    Err(_) => break,
+                }
+            }
+            other.done.complete_all();
+        })?;
+
+        // The reader has been inside once, and is on its way in again.
+        other.ready.wait_for_completion();
+        assert_shared!(registration.unregister() == Ok(Outcome::Done));
+        assert_shared!(script.alive() == 0);
+        other.done.wait_for_completion();
+        assert_shared!(other.errors.load(Acquire) == 0);
+        assert_shared!(other.rounds.load(Acquire) > 0);
+    }
+    Ok(())
 }
 
 #[kunit_tests(holdfast_object)]
@@ -534,6 +583,27 @@ mod registration_tests {
         Ok(())
     }
 
+    /// A registration that is dropped by who is inside of it ends when that has left.
+    #[test]
+    fn dropped_inside() -> Result {
+        let parent = parent()?;
+        let script = Script::new()?;
+
+        let registration = register(&parent, &script)?;
+        let reference = registration.reference();
+        reference.access(|access| {
+            drop(registration);
+            assert_eq!(access.script.alive(), 1);
+        })?;
+        while reference.is_registered() {
+            core::hint::spin_loop();
+        }
+        assert!(reference.unregister() == Ok(Outcome::AlreadyDone));
+        assert_eq!(script.alive(), 0);
+        drop(parent);
+        Ok(())
+    }
+
     /// The loser of two who unregister returns when the winner is done, and not before.
     ///
     /// The winner stays in the drop of the bound data until the loser is about to call, so every
@@ -709,42 +779,9 @@ mod registration_tests {
         Ok(())
     }
 
-    /// Readers at the door against its closing: whoever is let in finds the bound data.
+    /// Readers at the door against its closing.
     #[test]
     fn readers_against_unregister() -> Result {
-        let parent = parent()?;
-        let _class = unregistered(0)?;
-        for _ in 0..rounds() {
-            let script = Script::new()?;
-            let registration = register(&parent, &script)?;
-            let other = Other::new()?;
-
-            let task = (registration.reference(), other.clone());
-            spawn(move || {
-                let (object, other) = task;
-                loop {
-                    match object.access(|access| access.script.alive()) {
-                        Ok(1) => {
-                            other.rounds.fetch_add(1, Full);
-                            other.ready.complete_all();
-                        }
-                        Ok(_) => {
-                            other.errors.fetch_add(1, Full);
-                        }
-                        Err(_) => break,
-                    }
-                }
-                other.done.complete_all();
-            })?;
-
-            // The reader has been inside once, and is on its way in again.
-            other.ready.wait_for_completion();
-            assert!(registration.unregister() == Ok(Outcome::Done));
-            assert_eq!(script.alive(), 0);
-            other.done.wait_for_completion();
-            assert_eq!(other.errors.load(Acquire), 0);
-            assert!(other.rounds.load(Acquire) > 0);
-        }
-        Ok(())
+        read_against_unregister(|object| object.access(|access| access.script.alive()))
     }
 }

@@ -35,7 +35,10 @@ use crate::{
 };
 
 use core::{
-    cell::UnsafeCell,
+    cell::{
+        Cell,
+        UnsafeCell, //
+    },
     ptr::NonNull, //
 };
 
@@ -43,10 +46,6 @@ use kernel::{
     prelude::*,
     sync::global_lock, //
 };
-
-/// How many tasks a circle can have besides the one that looks for it and the one that it waits
-/// for. Longer ones are not found.
-const LONGEST: usize = 8;
 
 /// What a task ends, or has asked for the end of.
 #[derive(Clone, Copy)]
@@ -85,7 +84,27 @@ struct Record {
     task: Task,
     ends: Option<Ends<'static>>,
     waits_for: Option<NonNull<Revocable>>,
+    found: Cell<Found>,
     next: Option<NonNull<Record>>,
+}
+
+impl Record {
+    /// The task whose end this one waits for.
+    fn waits_for_owner(&self) -> Option<Task> {
+        // SAFETY: By the type invariants.
+        unsafe { self.waits_for?.as_ref() }.protocol.owner()
+    }
+}
+
+/// What the search for those who wait for the current task has found of another one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Nothing.
+    No,
+    /// It waits for the current one. Those who wait for it have not been looked for.
+    Waits,
+    /// It waits for the current one, or is that, and those who wait for it have been found.
+    Done,
 }
 
 /// The list of all records.
@@ -121,50 +140,54 @@ impl Records {
         })
     }
 
-    /// What `task` waits for.
-    fn waited_for_by(&self, task: Task) -> Option<&Revocable> {
-        self.iter()
-            .filter(|record| record.task == task)
-            .find_map(|record| record.waits_for)
-            // SAFETY: By the type invariants of `Record`.
-            .map(|waits_for| unsafe { waits_for.as_ref() })
+    /// Finds all tasks that wait for the current one, directly or through any number of others:
+    /// their records say [`Found::Done`] then.
+    ///
+    /// Each task is looked at once, however they wait for each other: this is done under a spinlock.
+    fn find_waiting(&self) {
+        self.iter().for_each(|record| record.found.set(Found::No));
+        let mut next = Some(current_task());
+        while let Some(task) = next {
+            self.iter()
+                .filter(|record| record.task == task)
+                .for_each(|record| record.found.set(Found::Done));
+            self.find_waiting_for(task);
+            next = self
+                .iter()
+                .find(|record| record.found.get() == Found::Waits)
+                .map(|record| record.task);
+        }
     }
 
-    /// Whether `task` waits for the current one, through at most `others` others.
-    fn waits_for_current(&self, task: Task, others: usize) -> bool {
-        let current = current_task();
-        let waits_for = |other: Task| {
-            other == current
-                || other != task && others > 0 && self.waits_for_current(other, others - 1)
-        };
+    /// Finds those who wait for `task`.
+    fn find_waiting_for(&self, task: Task) {
+        let others = || self.iter().filter(|record| record.found.get() == Found::No);
 
-        // Whose end it waits for.
-        if let Some(owner) = self
-            .waited_for_by(task)
-            .and_then(|revocable| revocable.protocol.owner())
-        {
-            if waits_for(owner) {
-                return true;
-            }
+        others()
+            .filter(|record| record.waits_for_owner() == Some(task))
+            .for_each(|record| record.found.set(Found::Waits));
+        for door in PerCpuSlots.doors_of(task) {
+            others()
+                .filter(|record| record.ends.is_some_and(|ends| ends.drains(door)))
+                .for_each(|record| record.found.set(Found::Waits));
         }
-        // Who is inside of what it ends.
-        self.iter()
-            .filter(|record| record.task == task)
-            .filter_map(|record| record.ends)
-            .any(|ends| {
-                ends.waits_for(current)
-                    || self.iter().any(|other| {
-                        other.task != task && ends.waits_for(other.task) && waits_for(other.task)
-                    })
-            })
     }
 
     /// Whether the current task waits for itself, through others.
     fn in_circle(&self) -> bool {
         let current = current_task();
-        self.waited_for_by(current)
-            .and_then(|revocable| revocable.protocol.owner())
-            .is_some_and(|owner| owner == current || self.waits_for_current(owner, LONGEST))
+        let Some(owner) = self
+            .iter()
+            .filter(|record| record.task == current)
+            .find_map(Record::waits_for_owner)
+        else {
+            return false;
+        };
+        self.find_waiting();
+        owner == current
+            || self
+                .iter()
+                .any(|record| record.task == owner && record.found.get() == Found::Done)
     }
 }
 
@@ -202,6 +225,7 @@ fn with_record<R>(
         // SAFETY: Only the lifetime changes. The record goes before this function returns.
         ends: unsafe { core::mem::transmute::<Option<Ends<'_>>, Option<Ends<'static>>>(ends) },
         waits_for: waits_for.map(NonNull::from),
+        found: Cell::new(Found::No),
         next: records.0,
     });
     // INVARIANT: It stays where it is, and is taken out of the list below.
@@ -236,10 +260,11 @@ pub(crate) fn while_ending<R>(ends: Ends<'_>, during: impl FnOnce() -> R) -> R {
 pub(crate) fn would_wait_in_circle(revocable: &Revocable) -> bool {
     let current = current_task();
     let records = RECORDS.lock();
+    records.find_waiting();
     let circle = records.iter().any(|other| {
         other.task != current
+            && other.found.get() == Found::Done
             && Ends::Revocable(revocable).waits_for(other.task)
-            && records.waits_for_current(other.task, LONGEST)
     });
     circle
 }

@@ -108,14 +108,14 @@ def spdx() -> list[str]:
     return found
 
 
-def unsafe_in_samples() -> list[str]:
+def unsafe_in_drivers() -> list[str]:
     """Drivers on Holdfast are written without `unsafe`; that is what it is for."""
     found = []
-    for path in files("samples/*.rs"):
+    for path in files("samples/*.rs", "tests/modules/*.rs"):
         for number, line in enumerate(path.read_text().splitlines(), 1):
             code = re.sub(r'"(?:[^"\\]|\\.)*"', '""', line).partition("//")[0]
             if re.search(r"\bunsafe\b", code):
-                found.append(f"{_relative(path)}:{number}: a sample must not contain `unsafe`")
+                found.append(f"{_relative(path)}:{number}: a driver must not contain `unsafe`")
     return found
 
 
@@ -172,7 +172,7 @@ def module_build() -> list[str]:
     kernel_ = kernel.ensure("debug")
     output = paths.BUILD / "lint" / "modules"
     faulty = paths.BUILD / "lint" / "faulty"
-    with_sparse = ["CLIPPY=1", "W=1", "C=2", f"CHECK={SPARSE}", "modules"]
+    with_sparse = [modules.TESTS, "CLIPPY=1", "W=1", "C=2", f"CHECK={SPARSE}", "modules"]
     found = _strict_build(output, modules.command(kernel_.objtree, output, *with_sparse))
     # Those are wrong on purpose, and in no other way. Debian's sparse does not get past
     # the kernel's MODULE_LICENSE(), of which the shims have none.
@@ -218,7 +218,7 @@ def checkpatch() -> list[str]:
     """The kernel's checkpatch, as strict as it gets."""
     script = kernel_source.stock().path / "scripts/checkpatch.pl"
     wanted = ["rust/*.rs", "rust/*.c", "rust/*.h", "samples/*.rs", "samples/*.c", "tests/*.c"]
-    wanted += ["tests/*.h", "Kconfig", "*/Kconfig", "Kbuild", "*/Kbuild"]
+    wanted += ["tests/*.h", "tests/modules/*.rs", "Kconfig", "*/Kconfig", "Kbuild", "*/Kbuild"]
     found = []
     for path in files(*wanted):
         ignored = CHECKPATCH_IGNORED + CHECKPATCH_IGNORED_IN.get(_relative(path), [])
@@ -255,7 +255,7 @@ def ruff() -> list[str]:
 
 CHECKS = [
     Check("SPDX licence tags", spdx),
-    Check("no unsafe in samples/", unsafe_in_samples),
+    Check("no unsafe in samples/ and tests/modules/", unsafe_in_drivers),
     Check("ruff check and ruff format on Python", ruff),
     Check("shellcheck on shell scripts", shellcheck),
     Check("rustfmt with the kernel's configuration", rustfmt),

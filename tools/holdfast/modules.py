@@ -13,6 +13,10 @@ from pathlib import Path
 from . import console, kernel, kernel_source, packages, paths, toolchain
 
 
+TESTS = "HOLDFAST_TESTS=y"
+"""Has Kbuild make what only the scenarios load, too."""
+
+
 def command(objtree: Path, output: Path, *arguments: str) -> list[str]:
     """Return the make command of an out-of-tree build whose results go to `output`."""
     return toolchain.kernel_make(
@@ -21,11 +25,11 @@ def command(objtree: Path, output: Path, *arguments: str) -> list[str]:
 
 
 def build(kernel_: kernel.Kernel, output: Path) -> list[Path]:
-    """Build Holdfast and its samples against one of the tests' kernels."""
+    """Build Holdfast, its samples and tests' modules against one of the tests' kernels."""
     output.mkdir(parents=True, exist_ok=True)
     console.step(
         f"Building the modules for the {output.parent.name} kernel",
-        command(kernel_.objtree, output, "modules"),
+        command(kernel_.objtree, output, TESTS, "modules"),
         log=paths.LOGS / f"modules-{output.name}.log",
         env=toolchain.environment(),
     )

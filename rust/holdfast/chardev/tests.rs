@@ -10,6 +10,11 @@ use crate::{
     object::{
         Registration,
         Unregistered, //
+    },
+    tests::{
+        parent,
+        rounds,
+        spawn, //
     }, //
 };
 
@@ -32,8 +37,7 @@ use kernel::{
         delay::fsleep,
         Delta, //
     },
-    types::Opaque,
-    workqueue, //
+    types::Opaque, //
 };
 
 /// What happened to the files of a test.
@@ -171,23 +175,8 @@ impl Operations for Subject {
     }
 }
 
-fn parent() -> Result<faux::Registration> {
-    faux::Registration::new(c"holdfast-test-files", None)
-}
-
 fn register(parent: &faux::Registration, counts: &Arc<Counts>) -> Result<Registration<Subject>> {
     Unregistered::<Subject>::new(())?.register(parent.as_ref().as_ref(), counts.clone())
-}
-
-/// How many rounds the races have.
-fn rounds() -> usize {
-    // SAFETY: May be called anywhere.
-    unsafe { crate::shims::holdfast_kunit_race_rounds() as usize }
-}
-
-/// Runs `task` on another CPU, if there is one that is idle.
-fn spawn(task: impl FnOnce() + Send + 'static) -> Result {
-    Ok(workqueue::system_unbound().try_spawn(GFP_KERNEL, task)?)
 }
 
 /// Opens a file of `object`, as the VFS does.

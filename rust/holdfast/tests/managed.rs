@@ -146,38 +146,7 @@ mod revocable_tests {
     /// Readers in atomic context against the end.
     #[test]
     fn atomic_readers_against_unregister() -> Result {
-        let parent = parent()?;
-        let _class = unregistered(0)?;
-        for _ in 0..rounds() {
-            let script = Script::new()?;
-            let registration = register(&parent, &script)?;
-            let other = Other::new()?;
-
-            let task = (registration.reference(), other.clone());
-            spawn(move || {
-                let (object, other) = task;
-                loop {
-                    match object.access_atomic(|access| access.script.alive()) {
-                        Ok(1) => {
-                            other.rounds.fetch_add(1, Full);
-                            other.ready.complete_all();
-                        }
-                        Ok(_) => {
-                            other.errors.fetch_add(1, Full);
-                        }
-                        Err(_) => break,
-                    }
-                }
-                other.done.complete_all();
-            })?;
-            other.ready.wait_for_completion();
-            assert!(registration.unregister() == Ok(Outcome::Done));
-            assert_eq!(script.alive(), 0);
-            other.done.wait_for_completion();
-            assert_eq!(other.errors.load(Acquire), 0);
-            assert!(other.rounds.load(Acquire) > 0);
-        }
-        Ok(())
+        read_against_unregister(|object| object.access_atomic(|access| access.script.alive()))
     }
 }
 

@@ -2,7 +2,10 @@
 
 //! Timers of an object: they expire inside, end with the registration, and are refused afterwards.
 
-use super::*;
+use super::{
+    log::Counted,
+    *, //
+};
 
 use crate::{
     callbacks::Callbacks,
@@ -22,64 +25,15 @@ enum Does {
     Queues,
 }
 
-#[pin_data]
-struct Log {
-    does: Does,
-    /// How many bound data exist.
-    alive: Atomic<usize>,
-    expired: Atomic<usize>,
-    errors: Atomic<usize>,
-    #[pin]
-    done: Completion,
-}
-
-impl Log {
-    fn new(does: Does) -> Result<Arc<Self>> {
-        Arc::pin_init(
-            pin_init!(Self {
-                does,
-                alive: Atomic::new(0),
-                expired: Atomic::new(0),
-                errors: Atomic::new(0),
-                done <- Completion::new(),
-            }),
-            GFP_KERNEL,
-        )
-    }
-
-    fn expired(&self) -> usize {
-        self.expired.load(Acquire)
-    }
-
-    fn expect(&self, condition: bool) {
-        if !condition {
-            self.errors.fetch_add(1, Full);
-        }
-    }
-
-    fn wait_for_expiries(&self, expiries: usize) {
-        while self.expired() < expiries {
-            // SAFETY: The tests run in tasks that may sleep.
-            unsafe { kernel::bindings::schedule() };
-        }
-    }
-}
+type Log = super::log::Log<Does>;
 
 struct Clock;
-
-struct ClockBound(Arc<Log>);
-
-impl Drop for ClockBound {
-    fn drop(&mut self) {
-        self.0.alive.fetch_sub(1, Full);
-    }
-}
 
 impl object::Operations for Clock {
     type Parent = Device<Bound>;
     type Structure = object::ClassDevice;
     type Data = ();
-    type Bound<'bound> = ClockBound;
+    type Bound<'bound> = Counted<Does>;
     type Argument = Arc<Log>;
 
     const CLASS: Class = Class::new(c"holdfast_clock", c"holdfast-clock");
@@ -89,17 +43,16 @@ impl object::Operations for Clock {
         object: &'bound Object<Self>,
         _parent: &'bound Device<Bound>,
         log: Arc<Log>,
-    ) -> impl PinInit<ClockBound, Error> + 'bound {
+    ) -> impl PinInit<Counted<Does>, Error> + 'bound {
         log.expect(object.timer::<0>().start(SHORT) == Err(ENODEV));
-        log.alive.fetch_add(1, Full);
-        Ok(ClockBound(log))
+        Ok(Counted::new(log))
     }
 }
 
 impl timer::Operations for Clock {
     fn expired(access: &Access<'_, '_, Self>) {
         let (object, log) = (access.object(), &access.bound().0);
-        log.expired.fetch_add(1, Full);
+        log.calls.fetch_add(1, Full);
         match log.does {
             Does::Nothing => {}
             Does::Starts => {
@@ -146,13 +99,13 @@ mod timer_tests {
         let clock = register(&parent, &log)?;
 
         clock.timer::<0>().start(SHORT)?;
-        log.wait_for_expiries(1);
+        log.wait_for_calls(1);
         clock.timer::<0>().start(LONG)?;
         clock.timer::<0>().start(Delta::from_millis(1))?;
-        log.wait_for_expiries(2);
+        log.wait_for_calls(2);
         assert!(!clock.timer::<0>().cancel());
         drop(clock);
-        assert_eq!(log.expired(), 2);
+        assert_eq!(log.calls(), 2);
         assert_eq!(log.errors.load(Acquire), 0);
         Ok(())
     }
@@ -168,7 +121,7 @@ mod timer_tests {
         clock.timer::<0>().start(LONG)?;
         assert!(clock.timer::<0>().cancel());
         assert!(!clock.timer::<0>().cancel());
-        assert_eq!(log.expired(), 0);
+        assert_eq!(log.calls(), 0);
         Ok(())
     }
 
@@ -201,7 +154,7 @@ mod timer_tests {
         drop(clock);
         assert!(!reference.timer::<0>().cancel());
         assert_eq!(reference.reference_count(), 1);
-        assert_eq!(log.expired(), 0);
+        assert_eq!(log.calls(), 0);
         Ok(())
     }
 
@@ -242,14 +195,14 @@ mod timer_tests {
             let clock = register(&parent, &log)?;
 
             clock.timer::<0>().start(SHORT)?;
-            log.wait_for_expiries(1 + round % 3);
+            log.wait_for_calls(1 + round % 3);
             assert!(clock.unregister() == Ok(Outcome::Done));
-            let expired = log.expired();
+            let expired = log.calls();
             assert_eq!(log.alive.load(Acquire), 0);
             assert!(!clock.timer::<0>().cancel());
             assert!(clock.timer::<0>().start(SHORT) == Err(ENODEV));
             assert_eq!(log.errors.load(Acquire), 0);
-            assert_eq!(log.expired(), expired);
+            assert_eq!(log.calls(), expired);
         }
         Ok(())
     }
@@ -286,14 +239,14 @@ mod timer_tests {
 
             other.meet(pause(round));
             assert!(clock.unregister() == Ok(Outcome::Done));
-            let expiries = log.expired();
+            let expiries = log.calls();
             assert_eq!(log.alive.load(Acquire), 0);
             assert!(!clock.timer::<0>().cancel());
             other.done.wait_for_completion();
             assert!(!clock.timer::<0>().cancel());
             assert_eq!(other.errors.load(Acquire), 0);
             assert_eq!(log.errors.load(Acquire), 0);
-            assert_eq!(log.expired(), expiries);
+            assert_eq!(log.calls(), expiries);
             overlapped += usize::from(other.rounds.load(Acquire) > 0);
             expired += usize::from(expiries > 0);
         }

@@ -158,6 +158,102 @@ fn leaf(
     parent.access(|parent| object.register(parent.registered(), (log.clone(), number, does)))?
 }
 
+/// What an object ends when its bound data is dropped: the next one in a circle.
+#[pin_data]
+struct Link {
+    circle: Arc<Other>,
+    /// How many objects the circle has.
+    length: usize,
+    #[pin]
+    next: Mutex<Option<ARef<Object<Ring>>>>,
+}
+
+impl Link {
+    fn new(circle: &Arc<Other>, length: usize) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                circle: circle.clone(),
+                length,
+                next <- new_mutex!(None),
+            }),
+            GFP_KERNEL,
+        )
+    }
+}
+
+struct Ring;
+
+struct RingBound(Arc<Link>);
+
+impl Drop for RingBound {
+    fn drop(&mut self) {
+        let Link { circle, length, .. } = &*self.0;
+        // Nobody waits for the next one before all are here.
+        if circle.arrived.fetch_add(1, Full) + 1 == *length {
+            circle.ready.complete_all();
+        }
+        circle.ready.wait_for_completion();
+        let next = self.0.next.lock().take();
+        let outcome = next.map(|next| next.unregister());
+        if outcome == Some(Err(EDEADLK)) {
+            circle.rounds.fetch_add(1, Full);
+        } else if outcome != Some(Ok(Outcome::AlreadyDone)) {
+            circle.errors.fetch_add(1, Full);
+        }
+    }
+}
+
+impl object::Operations for Ring {
+    type Parent = Device<Bound>;
+    type Structure = object::ClassDevice;
+    type Data = ();
+    type Bound<'bound> = RingBound;
+    type Argument = Arc<Link>;
+
+    const CLASS: Class = Class::new(c"holdfast_ring", c"holdfast-ring");
+
+    fn bind<'bound>(
+        _object: &'bound Object<Self>,
+        _parent: &'bound Device<Bound>,
+        link: Arc<Link>,
+    ) -> impl PinInit<RingBound, Error> + 'bound {
+        Ok(RingBound(link))
+    }
+}
+
+/// An operation of an object that calls `register` when `end`, which ends that object, has begun.
+fn refused_by_end<T: object::Operations<Data = ()>>(
+    register: fn(Unregistered<T>, &Access<'_, '_, Branch>, &Arc<Log>) -> Result,
+    end: fn(faux::Registration, &Registration<Branch>) -> bool,
+) -> Result {
+    let device = parent()?;
+    let log = Log::new()?;
+
+    let branch = branch(&device, &log, 9)?;
+    let task = (branch.reference(), log.clone());
+    spawn(move || {
+        let (branch, log) = task;
+        let object = Unregistered::<T>::new(Ok::<_, Error>(()));
+        let refused = branch.access(|access| {
+            log.reached.complete_all();
+            while access.object().is_registered() {
+                core::hint::spin_loop();
+            }
+            register(object?, access, &log)
+        });
+        if refused != Ok(Err(ENODEV)) {
+            log.errors.fetch_add(1, Full);
+        }
+        log.go_on.complete_all();
+    })?;
+    log.reached.wait_for_completion();
+    assert_shared!(end(device, &branch));
+    log.go_on.wait_for_completion();
+    assert_shared!(log.errors.load(Acquire) == 0);
+    assert_shared!(log.dropped(&[9]));
+    Ok(())
+}
+
 #[kunit_tests(holdfast_tree)]
 mod tree_tests {
     use super::*;
@@ -235,68 +331,31 @@ mod tree_tests {
     /// drained before the caller has left.
     #[test]
     fn refused_below_ending_parent() -> Result {
-        let device = parent()?;
-        let log = Log::new()?;
-
-        let branch = branch(&device, &log, 9)?;
-        let task = (branch.reference(), log.clone());
-        spawn(move || {
-            let (branch, log) = task;
-            let object = Unregistered::<Leaf>::new(Ok::<_, Error>(()));
-            let refused = branch.access(|branch| {
-                log.reached.complete_all();
-                while branch.object().is_registered() {
-                    core::hint::spin_loop();
-                }
-                object?
-                    .register(branch.registered(), (log.clone(), 1, Does::Nothing))
-                    .map(|_| ())
-            });
-            if refused != Ok(Err(ENODEV)) {
-                log.errors.fetch_add(1, Full);
-            }
-            log.go_on.complete_all();
-        })?;
-        log.reached.wait_for_completion();
-        assert!(branch.unregister() == Ok(Outcome::Done));
-        log.go_on.wait_for_completion();
-        assert_eq!(log.errors.load(Acquire), 0);
-        assert!(log.dropped(&[9]));
-        Ok(())
+        refused_by_end::<Leaf>(
+            |object, access, log| {
+                object
+                    .register(access.registered(), (log.clone(), 1, Does::Nothing))
+                    .map(drop)
+            },
+            |_device, branch| branch.unregister() == Ok(Outcome::Done),
+        )
     }
 
     /// The same below a device that is being unbound, by an operation of an object that is already
     /// registered there.
     #[test]
     fn refused_below_unbinding_device() -> Result {
-        let device = parent()?;
-        let log = Log::new()?;
-
-        let first = branch(&device, &log, 9)?;
-        let task = (first.reference(), log.clone());
-        spawn(move || {
-            let (branch, log) = task;
-            let object = Unregistered::<Branch>::new(Ok::<_, Error>(()));
-            let refused = branch.access(|branch| {
-                log.reached.complete_all();
-                while branch.object().is_registered() {
-                    core::hint::spin_loop();
-                }
-                object?
-                    .register(branch.parent(), (log.clone(), 1, None))
-                    .map(|_| ())
-            });
-            if refused != Ok(Err(ENODEV)) {
-                log.errors.fetch_add(1, Full);
-            }
-            log.go_on.complete_all();
-        })?;
-        log.reached.wait_for_completion();
-        drop(device);
-        log.go_on.wait_for_completion();
-        assert_eq!(log.errors.load(Acquire), 0);
-        assert!(log.dropped(&[9]));
-        Ok(())
+        refused_by_end::<Branch>(
+            |object, access, log| {
+                object
+                    .register(access.parent(), (log.clone(), 1, None))
+                    .map(drop)
+            },
+            |device, branch| {
+                drop(device);
+                branch.unregister() == Ok(Outcome::AlreadyDone)
+            },
+        )
     }
 
     /// A child that is being constructed while its parent ends is ended before it: by its
@@ -498,6 +557,51 @@ mod tree_tests {
             "operations_end_each_other: {} rounds, {refused} refused\n",
             rounds()
         );
+        Ok(())
+    }
+
+    /// Many tasks that each wait for what the next one ends, in a circle: one of them gives up, and
+    /// all objects end.
+    #[test]
+    fn long_circle() -> Result {
+        const LENGTH: usize = 24;
+
+        let device = parent()?;
+        let _class = Unregistered::<Ring>::new(Ok::<_, Error>(()))?;
+        for _ in 0..rounds() / 10 {
+            let circle = Other::new()?;
+            let mut links = KVec::new();
+            let mut objects = KVec::new();
+            for _ in 0..LENGTH {
+                let link = Link::new(&circle, LENGTH)?;
+                links.push(link.clone(), GFP_KERNEL)?;
+                objects.push(
+                    Unregistered::<Ring>::new(Ok::<_, Error>(()))?
+                        .register(device.as_ref().as_ref(), link)?,
+                    GFP_KERNEL,
+                )?;
+            }
+            for (index, link) in links.iter().enumerate() {
+                *link.next.lock() = Some(objects[(index + 1) % LENGTH].reference());
+            }
+
+            let ended = Arc::new(Atomic::<usize>::new(0), GFP_KERNEL)?;
+            for object in &objects {
+                let task = (object.reference(), ended.clone(), circle.clone());
+                spawn(move || {
+                    let (object, ended, circle) = task;
+                    if object.unregister() != Ok(Outcome::Done) {
+                        circle.errors.fetch_add(1, Full);
+                    }
+                    if ended.fetch_add(1, Full) + 1 == LENGTH {
+                        circle.done.complete_all();
+                    }
+                })?;
+            }
+            circle.done.wait_for_completion();
+            assert_eq!(circle.errors.load(Acquire), 0);
+            assert!(circle.rounds.load(Acquire) > 0);
+        }
         Ok(())
     }
 

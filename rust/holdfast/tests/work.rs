@@ -2,7 +2,10 @@
 
 //! Work of an object: it runs inside, ends with the registration, and is refused afterwards.
 
-use super::*;
+use super::{
+    log::Counted,
+    *, //
+};
 
 use crate::{
     callbacks::Callbacks,
@@ -14,98 +17,35 @@ use crate::{
 use kernel::time::Delta;
 
 /// What the work of the tests does.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Does {
     Nothing,
-    /// Queues itself again.
-    Queues,
+    /// Queues itself again, in this round.
+    Queues(usize),
     /// Says that it is there, and sleeps until the wake hook runs.
     Sleeps,
     /// Says that it is there, and waits for the test, which nothing else wakes it for.
-    Waits,
+    Waits(Arc<Other>),
     /// Asks for the end of its object, and expects `EDEADLK`; then for a later one.
     EndsItself,
     /// Meets the test, and asks for the end of the objects that the test names.
-    EndsOthers,
+    EndsOthers(Arc<Ends>),
 }
 
+type Log = super::log::Log<Does>;
+
+/// Whom the work of a test meets, and which ends it asks for then.
 #[pin_data]
-struct Log {
-    does: Does,
-    /// How many bound data exist.
-    alive: Atomic<usize>,
-    runs: Atomic<usize>,
-    other_runs: Atomic<usize>,
-    refused: Atomic<usize>,
-    errors: Atomic<usize>,
-    #[pin]
-    reached: Completion,
-    #[pin]
-    go_on: Completion,
-    #[pin]
-    done: Completion,
-    #[pin]
-    others: kernel::sync::Mutex<KVec<ARef<Object<Worker>>>>,
-    other: Arc<Other>,
+struct Ends {
     round: usize,
-}
-
-impl Log {
-    fn new(does: Does) -> Result<Arc<Self>> {
-        Self::in_round(does, 0)
-    }
-
-    fn in_round(does: Does, round: usize) -> Result<Arc<Self>> {
-        let other = Other::new()?;
-        Arc::pin_init(
-            pin_init!(Self {
-                does,
-                alive: Atomic::new(0),
-                runs: Atomic::new(0),
-                other_runs: Atomic::new(0),
-                refused: Atomic::new(0),
-                errors: Atomic::new(0),
-                reached <- Completion::new(),
-                go_on <- Completion::new(),
-                done <- Completion::new(),
-                others <- kernel::new_mutex!(KVec::new()),
-                other,
-                round,
-            }),
-            GFP_KERNEL,
-        )
-    }
-
-    fn runs(&self) -> usize {
-        self.runs.load(Acquire)
-    }
-
-    fn expect(&self, condition: bool) {
-        if !condition {
-            self.errors.fetch_add(1, Full);
-        }
-    }
-
-    fn wait_for_runs(&self, runs: usize) {
-        while self.runs() < runs {
-            // SAFETY: The tests run in tasks that may sleep.
-            unsafe { kernel::bindings::schedule() };
-        }
-    }
+    meeting: Arc<Other>,
+    #[pin]
+    objects: kernel::sync::Mutex<KVec<ARef<Object<Worker>>>>,
 }
 
 struct Worker;
 
 const FIRST: u64 = 7;
 const SECOND: u64 = 3;
-
-struct WorkerBound(Arc<Log>);
-
-impl Drop for WorkerBound {
-    fn drop(&mut self) {
-        self.0.alive.fetch_sub(1, Full);
-    }
-}
 
 /// The log, for the wake hook, which only sees the object.
 struct WorkerData(Atomic<usize>);
@@ -114,7 +54,7 @@ impl object::Operations for Worker {
     type Parent = Device<Bound>;
     type Structure = object::ClassDevice;
     type Data = WorkerData;
-    type Bound<'bound> = WorkerBound;
+    type Bound<'bound> = Counted<Does>;
     type Argument = Arc<Log>;
 
     const CLASS: Class = Class::new(c"holdfast_worker", c"holdfast-worker");
@@ -124,11 +64,10 @@ impl object::Operations for Worker {
         object: &'bound Object<Self>,
         _parent: &'bound Device<Bound>,
         log: Arc<Log>,
-    ) -> impl PinInit<WorkerBound, Error> + 'bound {
+    ) -> impl PinInit<Counted<Does>, Error> + 'bound {
         object.0.store(Arc::as_ptr(&log) as usize, Release);
         log.expect(object.work::<FIRST>().queue() == Err(ENODEV));
-        log.alive.fetch_add(1, Full);
-        Ok(WorkerBound(log))
+        Ok(Counted::new(log))
     }
 
     fn wake(object: &Object<Self>) {
@@ -141,12 +80,12 @@ impl object::Operations for Worker {
 impl work::Operations<FIRST> for Worker {
     fn run(access: &Access<'_, '_, Self>) {
         let (object, log) = (access.object(), &access.bound().0);
-        log.runs.fetch_add(1, Full);
-        match log.does {
+        log.calls.fetch_add(1, Full);
+        match &log.does {
             Does::Nothing => {}
-            Does::Queues => {
+            Does::Queues(round) => {
                 // In every second round it meets the end of the registration.
-                while log.round % 2 == 1 && log.runs() > log.round % 3 && object.is_registered() {
+                while round % 2 == 1 && log.calls() > round % 3 && object.is_registered() {
                     // SAFETY: Work may sleep.
                     unsafe { kernel::bindings::schedule() };
                 }
@@ -164,19 +103,19 @@ impl work::Operations<FIRST> for Worker {
                 log.expect(!object.is_registered());
                 log.expect(object.work::<FIRST>().queue() == Err(ENODEV));
             }
-            Does::Waits => {
+            Does::Waits(other) => {
                 log.reached.complete_all();
-                log.other.ready.wait_for_completion();
+                other.ready.wait_for_completion();
             }
             Does::EndsItself => {
                 log.expect(object.unregister() == Err(EDEADLK));
                 object.unregister_deferred();
             }
-            Does::EndsOthers => {
+            Does::EndsOthers(ends) => {
                 log.reached.complete_all();
-                log.other.meet(pause(log.round));
-                for other in log.others.lock().iter() {
-                    let _ = other.unregister();
+                ends.meeting.meet(pause(ends.round));
+                for object in ends.objects.lock().iter() {
+                    let _ = object.unregister();
                 }
             }
         }
@@ -188,7 +127,7 @@ impl work::Operations<FIRST> for Worker {
 
 impl work::Operations<SECOND> for Worker {
     fn run(access: &Access<'_, '_, Self>) {
-        access.0.other_runs.fetch_add(1, Full);
+        access.0.other_calls.fetch_add(1, Full);
         access.0.done.complete_all();
     }
 }
@@ -216,17 +155,17 @@ mod work_tests {
         let worker = register(&parent, &log)?;
 
         assert!(worker.work::<FIRST>().queue() == Ok(true));
-        log.wait_for_runs(1);
+        log.wait_for_calls(1);
         assert!(worker.work::<FIRST>().queue_after(Delta::from_millis(1)) == Ok(true));
-        log.wait_for_runs(2);
-        assert_eq!(log.other_runs.load(Acquire), 0);
+        log.wait_for_calls(2);
+        assert_eq!(log.other_calls.load(Acquire), 0);
         assert!(worker.work::<SECOND>().queue() == Ok(true));
-        while log.other_runs.load(Acquire) == 0 {
+        while log.other_calls.load(Acquire) == 0 {
             core::hint::spin_loop();
         }
         drop(worker);
-        assert_eq!(log.runs(), 2);
-        assert_eq!(log.other_runs.load(Acquire), 1);
+        assert_eq!(log.calls(), 2);
+        assert_eq!(log.other_calls.load(Acquire), 1);
         assert_eq!(log.errors.load(Acquire), 0);
         Ok(())
     }
@@ -277,7 +216,7 @@ mod work_tests {
         drop(worker);
         assert!(!reference.work::<FIRST>().cancel());
         assert_eq!(reference.reference_count(), 1);
-        assert_eq!(log.runs(), 0);
+        assert_eq!(log.calls(), 0);
         Ok(())
     }
 
@@ -292,7 +231,7 @@ mod work_tests {
         drop(parent);
         assert!(!worker.work::<FIRST>().cancel());
         assert!(worker.work::<FIRST>().queue() == Err(ENODEV));
-        assert_eq!(log.runs(), 0);
+        assert_eq!(log.calls(), 0);
         Ok(())
     }
 
@@ -303,18 +242,18 @@ mod work_tests {
         let _class = unregistered()?;
         let mut refused = 0;
         for round in 0..rounds() {
-            let log = Log::in_round(Does::Queues, round)?;
+            let log = Log::new(Does::Queues(round))?;
             let worker = register(&parent, &log)?;
 
             assert!(worker.work::<FIRST>().queue() == Ok(true));
-            log.wait_for_runs(1 + round % 3);
+            log.wait_for_calls(1 + round % 3);
             assert!(worker.unregister() == Ok(Outcome::Done));
-            let runs = log.runs();
+            let runs = log.calls();
             assert_eq!(log.alive.load(Acquire), 0);
             assert!(!worker.work::<FIRST>().cancel());
             assert!(worker.work::<FIRST>().queue() == Err(ENODEV));
             assert_eq!(log.errors.load(Acquire), 0);
-            assert_eq!(log.runs(), runs);
+            assert_eq!(log.calls(), runs);
             refused += log.refused.load(Acquire);
             assert!(refused > round / 2 || round % 2 == 0);
         }
@@ -344,14 +283,15 @@ mod work_tests {
     #[test]
     fn running_work_is_waited_for() -> Result {
         let parent = parent()?;
-        let log = Log::new(Does::Waits)?;
+        let other = Other::new()?;
+        let log = Log::new(Does::Waits(other.clone()))?;
         let worker = register(&parent, &log)?;
 
         assert!(worker.work::<FIRST>().queue() == Ok(true));
         log.reached.wait_for_completion();
-        let task = (worker.reference(), log.clone());
+        let task = (worker.reference(), log.clone(), other.clone());
         spawn(move || {
-            let (worker, log) = task;
+            let (worker, log, other) = task;
             while worker.is_registered() {
                 core::hint::spin_loop();
             }
@@ -360,11 +300,11 @@ mod work_tests {
                 PerCpuSlots.grace_period();
             }
             log.expect(log.alive.load(Acquire) == 1);
-            log.other.ready.complete_all();
-            log.other.done.complete_all();
+            other.ready.complete_all();
+            other.done.complete_all();
         })?;
         assert!(worker.unregister() == Ok(Outcome::Done));
-        log.other.done.wait_for_completion();
+        other.done.wait_for_completion();
         assert_eq!(log.alive.load(Acquire), 0);
         assert_eq!(log.errors.load(Acquire), 0);
         Ok(())
@@ -420,14 +360,14 @@ mod work_tests {
 
             other.meet(pause(round));
             assert!(worker.unregister() == Ok(Outcome::Done));
-            let runs = log.runs();
+            let runs = log.calls();
             assert_eq!(log.alive.load(Acquire), 0);
             assert!(!worker.work::<FIRST>().cancel());
             other.done.wait_for_completion();
             assert!(!worker.work::<FIRST>().cancel());
             assert_eq!(other.errors.load(Acquire), 0);
             assert_eq!(log.errors.load(Acquire), 0);
-            assert_eq!(log.runs(), runs);
+            assert_eq!(log.calls(), runs);
             overlapped += usize::from(other.rounds.load(Acquire) > 0);
             ran += usize::from(runs > 0);
         }
@@ -447,17 +387,25 @@ mod work_tests {
         for round in 0..rounds() {
             let device = parent()?;
             let idle = Log::new(Does::Nothing)?;
-            let log = Log::in_round(Does::EndsOthers, round)?;
+            let ends = Arc::pin_init::<Error>(
+                try_pin_init!(Ends {
+                    round,
+                    meeting: Other::new()?,
+                    objects <- kernel::new_mutex!(KVec::new()),
+                }? Error),
+                GFP_KERNEL,
+            )?;
+            let log = Log::new(Does::EndsOthers(ends.clone()))?;
 
             let older = register(&device, &idle)?;
             let worker = register(&device, &log)?;
             let newer = register(&device, &idle)?;
             for other in [&older, &newer] {
-                log.others.lock().push(other.reference(), GFP_KERNEL)?;
+                ends.objects.lock().push(other.reference(), GFP_KERNEL)?;
             }
             assert!(worker.work::<FIRST>().queue() == Ok(true));
             log.reached.wait_for_completion();
-            log.other.meet(0);
+            ends.meeting.meet(0);
             drop(device);
             assert_eq!(log.alive.load(Acquire) + idle.alive.load(Acquire), 0);
             assert_eq!(log.errors.load(Acquire), 0);

@@ -60,20 +60,33 @@ impl Log {
 
     /// Waits for a line that has `words` in it, after those that were waited for before.
     pub fn wait_for(&mut self, words: &str, limit: Duration) -> Result<()> {
-        wait::until(&format!("the kernel says \"{words}\""), limit, || loop {
-            // A read gives one record.
-            let mut record = [0; 8192];
-            match self.records.read(&mut record) {
-                Ok(count) => {
-                    let text = String::from_utf8_lossy(&record[..count]);
-                    if text.contains(words) {
-                        return Ok(true);
-                    }
+        wait::until(&format!("the kernel says \"{words}\""), limit, || {
+            while let Some(line) = self.next()? {
+                if line.contains(words) {
+                    return Ok(true);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(error).context("reading /dev/kmsg"),
             }
+            Ok(false)
         })
+    }
+
+    /// The lines there are now, after those that were returned or waited for before.
+    pub fn lines(&mut self) -> Result<Vec<String>> {
+        let mut lines = Vec::new();
+        while let Some(line) = self.next()? {
+            lines.push(line);
+        }
+        Ok(lines)
+    }
+
+    fn next(&mut self) -> Result<Option<String>> {
+        // A read gives one record.
+        let mut record = [0; 8192];
+        match self.records.read(&mut record) {
+            Ok(count) => Ok(Some(String::from_utf8_lossy(&record[..count]).into_owned())),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error).context("reading /dev/kmsg"),
+        }
     }
 }
 

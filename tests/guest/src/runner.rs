@@ -175,7 +175,7 @@ fn one(scenario: &Scenario, output: &mut impl Write) -> Result<Verdict> {
         return Ok(verdict);
     }
     // Also after a failure, so that the next one begins where it expects to.
-    let cleaned = sample::clean_up();
+    let cleaned = sample::clean_up(scenario.pins_library);
     if !matches!(verdict, Verdict::Passed) {
         return Ok(verdict);
     }

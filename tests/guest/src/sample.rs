@@ -21,6 +21,9 @@ pub const MODULE: &str = "holdfast_sriov_pf";
 pub const DRIVER: &str = MODULE;
 const CLASS: &str = "/sys/class/holdfast_pf";
 
+/// The driver of `tests/modules/forgetful.rs`.
+pub const FORGETFUL: &str = "holdfast_forgetful";
+
 /// What "at once" means: no unbind, remove or rmmod may take longer. It is far more
 /// than they need, also emulated and with every check on, and far less than the
 /// time for which the files are held open.
@@ -148,15 +151,15 @@ pub fn expect_no_class_device() -> Result<()> {
 }
 
 /// Brings everything back to where scenarios begin: no module loaded, no VF on,
-/// the igb there. Says what could not be undone.
-pub fn clean_up() -> Result<()> {
-    for module in [MODULE, mailbox::MODULE] {
+/// the igb there; but for the library if that is pinned. Says what could not be undone.
+pub fn clean_up(library_is_pinned: bool) -> Result<()> {
+    for module in [MODULE, FORGETFUL, mailbox::MODULE] {
         if kernel::module_is_loaded(module) {
             kernel::wait_until_unused(module)?;
             kernel::rmmod(module).with_context(|| format!("rmmod {module} after the scenario"))?;
         }
     }
-    if kernel::module_is_loaded(LIBRARY) {
+    if kernel::module_is_loaded(LIBRARY) && !library_is_pinned {
         unload_library()?;
     }
     pci::restore_igb().map(drop)

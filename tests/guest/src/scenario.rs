@@ -37,6 +37,8 @@ pub struct Scenario {
     pub machine: Machine,
     /// The only kernel flavour for which it makes sense, if there is but one.
     pub flavour: Option<&'static str>,
+    /// Whether the library cannot be unloaded after it, because it leaks what holds that.
+    pub pins_library: bool,
     pub expected: &'static [Expected],
     pub run: fn() -> Result<()>,
 }
@@ -55,6 +57,7 @@ impl Scenario {
             limit: Duration::from_secs(90),
             machine: Machine::Shared,
             flavour: None,
+            pins_library: false,
             expected: &[],
             run,
         }

@@ -6,6 +6,7 @@ mod allocation;
 mod attribute;
 mod chardev;
 pub mod faulty;
+mod forgetful;
 mod kunit;
 mod loading;
 mod race;
@@ -40,6 +41,8 @@ pub static ALL: &[Scenario] = &[
     chardev::RACE,
     allocation::BIND,
     allocation::FILE,
+    forgetful::KEEPS,
+    forgetful::FORGETS,
     kunit::SUITES,
     faulty::UNBIND_COMPLETION,
     faulty::DELETE_AGAINST_DELETE,

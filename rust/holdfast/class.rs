@@ -33,8 +33,12 @@ use kernel::{
 ///
 /// # Examples
 ///
-/// ```ignore
-/// const CLASS: Class = Class::new(c"holdfast_pf", c"holdfast-pf").with_mode(0o644);
+/// ```
+/// use holdfast::class::Class;
+///
+/// // /sys/class/example, whose objects are called example0, example1, …
+/// const CLASS: Class = Class::new(c"example", c"example").with_mode(0o644);
+/// # let _ = CLASS;
 /// ```
 #[derive(Clone, Copy)]
 pub struct Class {

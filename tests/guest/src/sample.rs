@@ -17,6 +17,7 @@ use crate::scenario::Skip;
 use crate::wait;
 
 pub const LIBRARY: &str = "holdfast";
+pub const EXAMPLES: &str = "holdfast_examples";
 pub const MODULE: &str = "holdfast_sriov_pf";
 pub const DRIVER: &str = MODULE;
 const CLASS: &str = "/sys/class/holdfast_pf";
@@ -150,7 +151,7 @@ pub fn expect_no_class_device() -> Result<()> {
 /// Brings everything back to where scenarios begin: no module loaded, no VF on,
 /// the igb there. Says what could not be undone.
 pub fn clean_up() -> Result<()> {
-    for module in [MODULE, mailbox::MODULE] {
+    for module in [MODULE, mailbox::MODULE, EXAMPLES] {
         if kernel::module_is_loaded(module) {
             kernel::wait_until_unused(module)?;
             kernel::rmmod(module).with_context(|| format!("rmmod {module} after the scenario"))?;

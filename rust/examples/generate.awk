@@ -124,6 +124,7 @@ function finish(	number, runs, unwrap, last) {
 	emit("        }")
 	if (runs)
 		emit("        location(fmt!(\"    # " name ".location: " path ":" fence "\\n\"));")
+	emit("        #[allow(dead_code)]")
 	emit("        const ANCHOR: i32 = ::core::line!() as i32 + " (1 + main_line - fence) ";")
 	emit("        {")
 	for (number = 1; number < lines; number++)
@@ -203,7 +204,7 @@ FNR == 1 {
 
 {
 	body[++lines] = $0
-	if (!main_line && match($0, /_[0-9]+_[0-9]+\(\)/) && $0 ~ /^fn main\(\) {/) {
+	if (!main_line && match($0, /_[0-9]+_[0-9]+\(\)/) && index($0, "fn main() {") == 1) {
 		fence = substr($0, RSTART + 1) + 0
 		main_line = lines
 	}

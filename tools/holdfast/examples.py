@@ -142,10 +142,12 @@ class _Crate:
             return True
         if entry.owner.kind == "trait" and entry.owner.own:
             return True
-        # Names of members are common: only a call beside the documentation of the type counts.
+        # Names of members are common: only a call in the documentation of the type, of its
+        # module, or in an example that names the type, counts.
         module = entry.owner.path.rpartition("::")[0]
-        near = entry.owner.family + self.modules.get(f"{module}::" if module else "", "")
-        return re.search(rf"\.{name}(::<[^;]*>)?\(", near) is not None
+        near = [entry.owner.family, self.modules.get(f"{module}::" if module else "", "")]
+        near += [e.own for e in self.entries if re.search(rf"\b{owner}\b", e.own)]
+        return re.search(rf"\.{name}(::<[^;]*>)?\(", "\n".join(near)) is not None
 
 
 def missing(described: dict[str, Any]) -> list[str]:

@@ -124,7 +124,7 @@ function finish(	number, runs, unwrap, last) {
 	emit("        }")
 	if (runs)
 		emit("        location(fmt!(\"    # " name ".location: " path ":" fence "\\n\"));")
-	emit("        const ANCHOR: i32 = ::core::line!() as i32 + " (1 + main_line - fence) ";")
+	emit("        #[allow(dead_code)] const ANCHOR: i32 = ::core::line!() as i32 + " (1 + main_line - fence) ";")
 	emit("        {")
 	for (number = 1; number < lines; number++)
 		emit(body[number])

@@ -82,6 +82,11 @@ impl Events {
     pub(super) fn as_raw(self) -> bindings::__poll_t {
         self.0
     }
+
+    #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
+    pub(crate) fn from_raw(events: bindings::__poll_t) -> Self {
+        Self(events)
+    }
 }
 
 impl BitOr for Events {

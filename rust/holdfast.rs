@@ -125,6 +125,10 @@ mod protocol;
 pub mod revocable;
 #[path = "holdfast/shims.rs"]
 mod shims;
+#[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
+#[doc(hidden)]
+#[path = "holdfast/testing.rs"]
+pub mod testing;
 #[path = "holdfast/timer.rs"]
 pub mod timer;
 #[path = "holdfast/waits.rs"]

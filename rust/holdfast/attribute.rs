@@ -149,7 +149,6 @@ const LENGTH: usize = PAGE_SIZE - 1;
 /// ```
 /// use holdfast::{attribute::Output, object::Access};
 /// # use holdfast::example::{self, Led};
-/// # use kernel::faux;
 ///
 /// fn show_colours(_access: &Access<'_, '_, Led>, output: &mut Output<'_>) -> Result {
 ///     for colour in [c"red", c"green"] {
@@ -159,7 +158,7 @@ const LENGTH: usize = PAGE_SIZE - 1;
 ///     output.write_fmt(fmt!("{}\n", 2))
 /// }
 ///
-/// # let device = faux::Registration::new(c"holdfast-colours", None)?;
+/// # let device = example::device()?;
 /// # let led = Led::register(device.as_ref().as_ref())?;
 /// assert_eq!(*example::shown(&led, show_colours)?, *b"red green 2\n");
 /// # Ok::<(), Error>(())

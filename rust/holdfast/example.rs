@@ -29,9 +29,14 @@ use kernel::{
         Device, //
     },
     error::to_result,
+    faux,
     page::PAGE_SIZE,
     prelude::*,
-    sync::atomic::Atomic, //
+    str::CString,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
 };
 
 /// An LED below any device.
@@ -70,6 +75,16 @@ impl Led {
     pub fn register(device: &Device<Bound>) -> Result<Registration<Self>> {
         Unregistered::<Self>::new(255)?.register(device, 0)
     }
+}
+
+/// A device, with a name of its own: one that an example which fails leaves behind is in nobody's
+/// way.
+pub fn device() -> Result<faux::Registration> {
+    static DEVICES: Atomic<usize> = Atomic::new(0);
+
+    let number = DEVICES.fetch_add(1, Relaxed);
+    let name = CString::try_from_fmt(fmt!("holdfast-example{number}"))?;
+    faux::Registration::new(&name, None)
 }
 
 /// The attribute `name` in the directory of an object, or in one below it, as `directory/name`.

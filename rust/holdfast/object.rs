@@ -347,9 +347,9 @@ impl_parent! {
 /// # Examples
 ///
 /// ```
-/// # use holdfast::example::Led;
-/// # use kernel::{faux, sync::atomic::Relaxed};
-/// # let device = faux::Registration::new(c"holdfast-led-maker", None)?;
+/// # use holdfast::example::{self, Led};
+/// # use kernel::sync::atomic::Relaxed;
+/// # let device = example::device()?;
 /// # let led = Led::register(device.as_ref().as_ref())?;
 /// use holdfast::{
 ///     class::Class,
@@ -383,8 +383,8 @@ impl_parent! {
 /// // Inside of the trigger, the LED cannot have ended: there is no error to handle.
 /// trigger.access(|trigger| trigger.with(|led| led.brightness.store(100, Relaxed)))?;
 /// assert_eq!(led.access(|led| led.brightness.load(Relaxed))?, 100);
-/// let name = trigger.access(|trigger| trigger.object().name() == c"holdfast-led0")?;
-/// assert!(name);
+/// let same = trigger.access(|trigger| core::ptr::eq(trigger.bound().object(), &*led))?;
+/// assert!(same);
 ///
 /// // The LED ends its trigger first.
 /// led.unregister()?;
@@ -1024,15 +1024,15 @@ pub(crate) fn device_pointer<Ctx: device::DeviceContext>(
 /// # Examples
 ///
 /// ```
-/// # use holdfast::example::Led;
-/// # use kernel::{faux, sync::atomic::Relaxed};
-/// # let device = faux::Registration::new(c"holdfast-led-maker", None)?;
+/// # use holdfast::example::{self, Led};
+/// # use kernel::sync::atomic::Relaxed;
+/// # let device = example::device()?;
 /// # let led = Led::register(device.as_ref().as_ref())?;
 /// use holdfast::object::Object;
 /// use kernel::sync::aref::ARef;
 ///
 /// let reference: ARef<Object<Led>> = led.reference();
-/// assert_eq!(reference.name(), c"holdfast-led0");
+/// assert!(reference.name().to_bytes().starts_with(b"holdfast-led"));
 ///
 /// // The registration is over, and the data, the highest brightness, is there.
 /// drop(led);
@@ -1177,9 +1177,9 @@ impl<T: Operations> Object<T> {
     /// # Examples
     ///
     /// ```
-    /// # use holdfast::example::Led;
-    /// # use kernel::{faux, sync::atomic::Relaxed};
-    /// # let device = faux::Registration::new(c"holdfast-led-maker", None)?;
+    /// # use holdfast::example::{self, Led};
+    /// # use kernel::sync::atomic::Relaxed;
+    /// # let device = example::device()?;
     /// # let led = Led::register(device.as_ref().as_ref())?;
     /// let old = led.access(|access| {
     ///     // There is no other check between here and the end of the closure, and it may sleep.
@@ -1215,9 +1215,9 @@ impl<T: Operations> Object<T> {
     /// # Examples
     ///
     /// ```
-    /// # use holdfast::example::Led;
-    /// # use kernel::{faux, sync::atomic::Relaxed};
-    /// # let device = faux::Registration::new(c"holdfast-led-maker", None)?;
+    /// # use holdfast::example::{self, Led};
+    /// # use kernel::sync::atomic::Relaxed;
+    /// # let device = example::device()?;
     /// # let led = Led::register(device.as_ref().as_ref())?;
     /// use holdfast::object::Object;
     ///
@@ -1251,9 +1251,9 @@ impl<T: Operations> Object<T> {
     /// # Examples
     ///
     /// ```
-    /// # use holdfast::example::Led;
-    /// # use kernel::{faux, sync::atomic::Relaxed};
-    /// # let device = faux::Registration::new(c"holdfast-led-maker", None)?;
+    /// # use holdfast::example::{self, Led};
+    /// # use kernel::sync::atomic::Relaxed;
+    /// # let device = example::device()?;
     /// # let led = Led::register(device.as_ref().as_ref())?;
     /// assert!(led.is_registered());
     /// led.unregister()?;
@@ -1285,9 +1285,9 @@ impl<T: Operations> Object<T> {
     /// # Examples
     ///
     /// ```
-    /// # use holdfast::example::Led;
-    /// # use kernel::{faux, sync::atomic::Relaxed};
-    /// # let device = faux::Registration::new(c"holdfast-led-maker", None)?;
+    /// # use holdfast::example::{self, Led};
+    /// # use kernel::sync::atomic::Relaxed;
+    /// # let device = example::device()?;
     /// # let led = Led::register(device.as_ref().as_ref())?;
     /// use holdfast::object::Outcome;
     ///
@@ -1311,9 +1311,9 @@ impl<T: Operations> Object<T> {
     /// # Examples
     ///
     /// ```
-    /// # use holdfast::example::Led;
-    /// # use kernel::{faux, sync::atomic::Relaxed};
-    /// # let device = faux::Registration::new(c"holdfast-led-maker", None)?;
+    /// # use holdfast::example::{self, Led};
+    /// # use kernel::sync::atomic::Relaxed;
+    /// # let device = example::device()?;
     /// # let led = Led::register(device.as_ref().as_ref())?;
     /// led.access(|led| led.object().unregister_deferred())?;
     ///
@@ -1340,9 +1340,9 @@ impl<T: Operations> Object<T> {
     /// # Examples
     ///
     /// ```
-    /// # use holdfast::example::Led;
-    /// # use kernel::{faux, sync::atomic::Relaxed};
-    /// # let device = faux::Registration::new(c"holdfast-led-maker", None)?;
+    /// # use holdfast::example::{self, Led};
+    /// # use kernel::sync::atomic::Relaxed;
+    /// # let device = example::device()?;
     /// # let led = Led::register(device.as_ref().as_ref())?;
     /// use kernel::str::CString;
     ///
@@ -1417,9 +1417,9 @@ unsafe impl<T: Operations> AlwaysRefCounted for Object<T> {
 /// # Examples
 ///
 /// ```
-/// # use holdfast::example::Led;
-/// # use kernel::{faux, sync::atomic::Relaxed};
-/// # let device = faux::Registration::new(c"holdfast-led-maker", None)?;
+/// # use holdfast::example::{self, Led};
+/// # use kernel::sync::atomic::Relaxed;
+/// # let device = example::device()?;
 /// # let led = Led::register(device.as_ref().as_ref())?;
 /// use holdfast::object::Access;
 ///
@@ -1431,7 +1431,7 @@ unsafe impl<T: Operations> AlwaysRefCounted for Object<T> {
 ///
 ///     // The object with its data, and the device, which is bound until this returns:
 ///     assert_eq!(**led.object(), 255);
-///     assert!(led.parent().name() == c"holdfast-led-maker");
+///     assert!(led.parent().name().to_bytes().starts_with(b"holdfast-example"));
 ///
 ///     // What an object below this one is registered with:
 ///     assert!(led.registered().object().is_registered());
@@ -1486,9 +1486,10 @@ impl<'bound, T: Operations> Deref for Access<'_, 'bound, T> {
 /// # Examples
 ///
 /// ```
-/// use holdfast::{example::Led, object::Unregistered};
-/// # use kernel::{faux, sync::atomic::Relaxed};
-/// # let device = faux::Registration::new(c"holdfast-led-maker", None)?;
+/// use holdfast::object::Unregistered;
+/// # use holdfast::example::{self, Led};
+/// # use kernel::sync::atomic::Relaxed;
+/// # let device = example::device()?;
 ///
 /// let led = Unregistered::<Led>::new(127)?;
 /// // The door is closed, and nobody else knows the object. It is freed if nothing becomes of it.
@@ -1627,9 +1628,9 @@ impl<T: Operations> Drop for Unregistered<T> {
 /// # Examples
 ///
 /// ```
-/// # use holdfast::example::Led;
-/// # use kernel::{faux, sync::atomic::Relaxed};
-/// # let device = faux::Registration::new(c"holdfast-led-maker", None)?;
+/// # use holdfast::example::{self, Led};
+/// # use kernel::sync::atomic::Relaxed;
+/// # let device = example::device()?;
 /// # let led = Led::register(device.as_ref().as_ref())?;
 /// use holdfast::object::Registration;
 ///

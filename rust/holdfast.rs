@@ -23,6 +23,69 @@
 //! - [`pci::sriov`] makes a PCI driver the driver of a physical function.
 //!
 //! The samples show each of them in a driver, without `unsafe`.
+//!
+//! # Examples
+//!
+//! A lamp, from its registration to its end. Its device is a made-up one; a driver gets its own in
+//! `probe`.
+//!
+//! ```
+//! use holdfast::{
+//!     class::Class,
+//!     object::{self, Object, Outcome, Unregistered},
+//! };
+//! use kernel::{
+//!     device::{Bound, Device},
+//!     faux,
+//!     sync::atomic::{Atomic, Relaxed},
+//! };
+//!
+//! struct Lamp;
+//!
+//! /// What a lamp does: it ends with the binding of the device, and may borrow from that.
+//! struct LampBound<'bound> {
+//!     device: &'bound Device<Bound>,
+//!     is_on: Atomic<bool>,
+//! }
+//!
+//! impl object::Operations for Lamp {
+//!     type Parent = Device<Bound>;
+//!     type Structure = object::ClassDevice;
+//!     type Data = &'static CStr;
+//!     type Bound<'bound> = LampBound<'bound>;
+//!     type Argument = bool;
+//!     const CLASS: Class = Class::new(c"lamp", c"lamp");
+//!
+//!     fn bind<'bound>(
+//!         _object: &'bound Object<Self>,
+//!         device: &'bound Device<Bound>,
+//!         is_on: bool,
+//!     ) -> impl PinInit<LampBound<'bound>, Error> + 'bound {
+//!         Ok(LampBound { device, is_on: Atomic::new(is_on) })
+//!     }
+//! }
+//!
+//! let device = faux::Registration::new(c"holdfast-lamp-maker", None)?;
+//!
+//! // Nobody sees it yet: its data can be set, and read.
+//! let lamp = Unregistered::<Lamp>::new(c"on the desk")?;
+//! assert_eq!(**lamp, c"on the desk");
+//!
+//! // Now it is /sys/class/lamp/lamp0.
+//! let lamp = lamp.register(device.as_ref().as_ref(), true)?;
+//! assert_eq!(lamp.name(), c"lamp0");
+//! assert!(lamp.access(|lamp| lamp.is_on.load(Relaxed))?);
+//! let name = lamp.access(|lamp| lamp.device.name() == c"holdfast-lamp-maker")?;
+//! assert!(name);
+//!
+//! // Whoever has a reference keeps the memory, not what the lamp does.
+//! let reference = lamp.reference();
+//! drop(device);
+//! assert_eq!(reference.access(|lamp| lamp.is_on.load(Relaxed)), Err(ENODEV));
+//! assert_eq!(**reference, c"on the desk");
+//! assert_eq!(reference.unregister()?, Outcome::AlreadyDone);
+//! # Ok::<(), Error>(())
+//! ```
 
 use kernel::{
     module::this_module,
@@ -39,6 +102,10 @@ pub mod callbacks;
 pub mod chardev;
 #[path = "holdfast/class.rs"]
 pub mod class;
+#[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
+#[doc(hidden)]
+#[path = "holdfast/example.rs"]
+pub mod example;
 #[path = "holdfast/irq.rs"]
 pub mod irq;
 #[path = "holdfast/managed.rs"]
@@ -58,6 +125,10 @@ mod protocol;
 pub mod revocable;
 #[path = "holdfast/shims.rs"]
 mod shims;
+#[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
+#[doc(hidden)]
+#[path = "holdfast/testing.rs"]
+pub mod testing;
 #[path = "holdfast/timer.rs"]
 pub mod timer;
 #[path = "holdfast/waits.rs"]

@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <kunit/test.h>
+#include <linux/cred.h>
+#include <linux/dcache.h>
+#include <linux/err.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
 #include <linux/moduleparam.h>
+#include <linux/path.h>
 
 #ifdef HOLDFAST_KUNIT_TEST
 /* Few under KASAN, which is emulated where there is no KVM. */
@@ -14,5 +22,42 @@ MODULE_PARM_DESC(race_rounds, "how many rounds each race of the KUnit suites has
 unsigned int holdfast_kunit_race_rounds(void)
 {
 	return holdfast_race_rounds;
+}
+
+/*
+ * Opens the character device @devt as open(2) of its node does, but there is no
+ * node: its inode is one of the library's own file system.
+ */
+struct file *holdfast_kunit_open(dev_t devt, int flags)
+{
+	struct inode *inode = holdfast_inode_new();
+	struct path path = { .mnt = holdfast_mount };
+	struct file *file;
+
+	if (IS_ERR(inode))
+		return ERR_CAST(inode);
+	init_special_inode(inode, S_IFCHR | 0600, devt);
+
+	path.dentry = d_make_root(inode);
+	if (!path.dentry)
+		return ERR_PTR(-ENOMEM);
+
+	file = kernel_file_open(&path, flags, current_cred());
+	dput(path.dentry);
+	return file;
+}
+
+/*
+ * Maps @file as mmap(2) with MAP_SHARED does, in the task of a test. The
+ * address, or an error.
+ */
+long holdfast_kunit_map(struct file *file, size_t length, bool writable)
+{
+	int ret = kunit_attach_mm();
+
+	if (ret)
+		return ret;
+	return vm_mmap(file, 0, length, PROT_READ | (writable ? PROT_WRITE : 0),
+		       MAP_SHARED, 0);
 }
 #endif

@@ -14,21 +14,50 @@
 //!
 //! # Examples
 //!
-//! ```ignore
-//! impl object::Operations for Pf {
-//!     const ATTRIBUTES: attribute::Groups<Self> = list![
-//!         Group::new(list![
-//!             Attribute::read_only(c"vfs", Self::show_vfs),
-//!             Attribute::read_write(c"limit", Self::show_limit, Self::store_limit),
-//!         ]),
-//!         Group::named(c"statistics", list![
-//!             Attribute::read_only(c"resets", Self::show_resets).admin_only(),
-//!         ]),
-//!     ];
-//!     // …
+//! ```
+//! use holdfast::{
+//!     attribute::{self, list, Attribute, Group, Output},
+//!     object::Access,
+//! };
+//! use kernel::{str::{parse_int::ParseInt, BStr}, sync::atomic::{Atomic, Relaxed}};
+//! # use holdfast::{class::Class, example::{cat, echo}, object::{self, Object, Unregistered}};
+//! # use kernel::{device::{Bound, Device}, faux};
+//!
+//! struct Fan;
+//!
+//! struct FanBound {
+//!     limit: Atomic<u32>,
+//!     stalls: Atomic<u32>,
 //! }
 //!
-//! impl Pf {
+//! # impl object::Operations for Fan {
+//! # type Parent = Device<Bound>;
+//! # type Structure = object::ClassDevice;
+//! # type Data = ();
+//! # type Bound<'bound> = FanBound;
+//! # type Argument = u32;
+//! # const CLASS: Class = Class::new(c"holdfast_example_fan", c"holdfast-example-fan");
+//! // In impl object::Operations for Fan:
+//! const ATTRIBUTES: attribute::Groups<Self> = list![
+//!     Group::new(list![
+//!         Attribute::read_write(c"limit", Self::show_limit, Self::store_limit),
+//!         Attribute::write_only(c"reset", Self::store_reset)
+//!             .visible_if(|access| access.limit.load(Relaxed) != 0),
+//!     ]),
+//!     Group::named(c"statistics", list![
+//!         Attribute::read_only(c"stalls", Self::show_stalls).admin_only(),
+//!     ]),
+//! ];
+//! # fn bind<'bound>(
+//! #     _object: &'bound Object<Self>,
+//! #     _device: &'bound Device<Bound>,
+//! #     limit: u32,
+//! # ) -> impl PinInit<FanBound, Error> + 'bound {
+//! #     Ok(FanBound { limit: Atomic::new(limit), stalls: Atomic::new(3) })
+//! # }
+//! # }
+//!
+//! impl Fan {
 //!     fn show_limit(access: &Access<'_, '_, Self>, output: &mut Output<'_>) -> Result {
 //!         writeln!(output, "{}", access.limit.load(Relaxed))
 //!     }
@@ -37,7 +66,29 @@
 //!         access.limit.store(u32::from_str(text)?, Relaxed);
 //!         Ok(())
 //!     }
+//!
+//!     fn show_stalls(access: &Access<'_, '_, Self>, output: &mut Output<'_>) -> Result {
+//!         writeln!(output, "{}", access.stalls.load(Relaxed))
+//!     }
+//!
+//!     fn store_reset(access: &Access<'_, '_, Self>, _text: &BStr) -> Result {
+//!         access.stalls.store(0, Relaxed);
+//!         Ok(())
+//!     }
 //! }
+//!
+//! # let device = faux::Registration::new(c"holdfast-fan", None)?;
+//! # let fan = Unregistered::<Fan>::new(())?.register(device.as_ref().as_ref(), 900)?;
+//! // In the directory of the fan, user space finds:
+//! assert_eq!(*cat(&fan, "limit")?, *b"900\n");
+//! echo(&fan, "limit", "1200\n")?;
+//! assert_eq!(*cat(&fan, "limit")?, *b"1200\n");
+//! assert_eq!(echo(&fan, "limit", "fast\n"), Err(EINVAL));
+//!
+//! assert_eq!(*cat(&fan, "statistics/stalls")?, *b"3\n");
+//! echo(&fan, "reset", "1\n")?;
+//! assert_eq!(*cat(&fan, "statistics/stalls")?, *b"0\n");
+//! # Ok::<(), Error>(())
 //! ```
 //!
 //! C header: [`include/linux/sysfs.h`](srctree/include/linux/sysfs.h)
@@ -92,14 +143,40 @@ const LENGTH: usize = PAGE_SIZE - 1;
 /// Where an attribute writes its text to, with `write!` or `writeln!`.
 ///
 /// What is behind the first `PAGE_SIZE - 1` bytes is cut off, as `sysfs_emit()` does.
+///
+/// # Examples
+///
+/// ```
+/// use holdfast::{attribute::Output, object::Access};
+/// # use holdfast::example::{self, Led};
+///
+/// fn show_colours(_access: &Access<'_, '_, Led>, output: &mut Output<'_>) -> Result {
+///     for colour in [c"red", c"green"] {
+///         output.push(colour.to_bytes());
+///         output.push(b" ");
+///     }
+///     output.write_fmt(fmt!("{}\n", 2))
+/// }
+///
+/// # let device = example::device()?;
+/// # let led = Led::register(device.as_ref().as_ref())?;
+/// assert_eq!(*example::shown(&led, show_colours)?, *b"red green 2\n");
+/// # Ok::<(), Error>(())
+/// ```
 pub struct Output<'a> {
     buffer: &'a mut [u8],
     length: usize,
 }
 
 impl<'a> Output<'a> {
-    fn new(buffer: &'a mut [u8]) -> Self {
+    pub(crate) fn new(buffer: &'a mut [u8]) -> Self {
         Self { buffer, length: 0 }
+    }
+
+    /// How long the text is.
+    #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
+    pub(crate) fn length(&self) -> usize {
+        self.length
     }
 
     /// Appends bytes.
@@ -306,7 +383,8 @@ pub struct List<E: 'static> {
 }
 
 impl<E> List<E> {
-    /// A list of what is in `elements`.
+    /// A list of what is in `elements`. For [`list!`].
+    #[doc(hidden)]
     pub const fn new<const N: usize>(elements: &'static Terminated<E, N>) -> Self {
         // INVARIANT: By the layout of `Terminated`. `Option` makes a reference a pointer that may
         // be null.
@@ -317,7 +395,8 @@ impl<E> List<E> {
     }
 }
 
-/// What a [`List`] is made of.
+/// What a [`List`] is made of. For [`list!`].
+#[doc(hidden)]
 #[repr(C)]
 pub struct Terminated<E: 'static, const N: usize> {
     elements: [&'static E; N],
@@ -340,9 +419,19 @@ impl<E, const N: usize> Terminated<E, N> {
 ///
 /// # Examples
 ///
-/// ```ignore
-/// const ATTRIBUTES: attribute::Groups<Self> =
-///     list![Group::new(list![Attribute::read_only(c"vfs", Self::show_vfs)])];
+/// ```
+/// use holdfast::attribute::{list, Attribute, Group, Groups, List, Show, Store, Visible};
+/// # use holdfast::example::Led;
+///
+/// const SHOW: Show<Led> = |_access, output| writeln!(output, "off");
+/// const STORE: Store<Led> = |_access, _text| Ok(());
+/// const CAN_BLINK: Visible<Led> = |_access| true;
+///
+/// const BLINKING: List<Attribute<Led>> = list![
+///     Attribute::read_write(c"blink", SHOW, STORE).visible_if(CAN_BLINK),
+/// ];
+/// const ATTRIBUTES: Groups<Led> = list![Group::new(BLINKING), Group::named(c"again", BLINKING)];
+/// # let _ = ATTRIBUTES;
 /// ```
 #[macro_export]
 macro_rules! attribute_list {

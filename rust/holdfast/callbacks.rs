@@ -25,29 +25,60 @@
 //!
 //! # Examples
 //!
-//! ```ignore
+//! ```
+//! use holdfast::{callbacks::Callbacks, object::Access, timer, work};
+//! # use holdfast::{class::Class, object::{self, Object, Unregistered}};
+//! # use kernel::{device::{Bound, Device}, faux};
+//! use kernel::{sync::{Arc, Completion}, time::Delta};
+//!
 //! const REFILL: u64 = 0;
 //! const WATCHDOG: u64 = 0;
 //!
-//! impl object::Operations for Nic {
-//!     const CALLBACKS: Callbacks<Self> = Callbacks::new()
-//!         .with_work::<REFILL>()
-//!         .with_timer::<WATCHDOG>();
-//!     // …
-//! }
+//! struct Nic;
+//!
+//! # impl object::Operations for Nic {
+//! # type Parent = Device<Bound>;
+//! # type Structure = object::ClassDevice;
+//! # type Data = ();
+//! # type Bound<'bound> = Arc<Completion>;
+//! # type Argument = Arc<Completion>;
+//! # const CLASS: Class = Class::new(c"holdfast_example_nic", c"holdfast-example-nic");
+//! // In impl object::Operations for Nic:
+//! const CALLBACKS: Callbacks<Self> = Callbacks::new()
+//!     .with_work::<REFILL>()
+//!     .with_timer::<WATCHDOG>();
+//! # fn bind<'bound>(
+//! #     _object: &'bound Object<Self>,
+//! #     _device: &'bound Device<Bound>,
+//! #     refilled: Arc<Completion>,
+//! # ) -> impl PinInit<Arc<Completion>, Error> + 'bound {
+//! #     Ok(refilled)
+//! # }
+//! # }
 //!
 //! impl work::Operations<REFILL> for Nic {
 //!     fn run(access: &Access<'_, '_, Self>) {
-//!         access.ring.refill();
+//!         access.complete_all();
 //!     }
 //! }
 //!
 //! impl timer::Operations<WATCHDOG> for Nic {
 //!     fn expired(access: &Access<'_, '_, Self>) {
 //!         let _ = access.object().work::<REFILL>().queue();
-//!         let _ = access.object().timer::<WATCHDOG>().start(Delta::from_secs(1));
+//!         let _ = access.object().timer::<WATCHDOG>().start(Delta::from_millis(10));
 //!     }
 //! }
+//!
+//! # let device = faux::Registration::new(c"holdfast-nic", None)?;
+//! # let refilled = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+//! let nic = Unregistered::<Nic>::new(())?.register(device.as_ref().as_ref(), refilled.clone())?;
+//! nic.timer::<WATCHDOG>().start(Delta::from_millis(1))?;
+//! refilled.wait_for_completion();
+//!
+//! // However often they start each other, they end with the object.
+//! nic.unregister()?;
+//! assert_eq!(nic.timer::<WATCHDOG>().start(Delta::from_millis(1)), Err(ENODEV));
+//! # Ok::<(), Error>(())
 //! ```
 
 use crate::{
@@ -88,6 +119,66 @@ struct Declared {
 ///
 /// A value of [`Operations::CALLBACKS`]. Each callback has a number, which the driver chooses; two
 /// of the same kind must not have the same.
+///
+/// # Examples
+///
+/// A device with two interrupts. This is only compiled: it takes a device that has them.
+///
+/// ```no_run
+/// use holdfast::{
+///     callbacks::Callbacks,
+///     class::Class,
+///     irq::{self, IrqReturn, Line},
+///     object::{self, Access, Object},
+/// };
+/// use kernel::platform;
+/// # use kernel::device::Bound;
+///
+/// struct Nic;
+///
+/// const RECEIVED: u64 = 0;
+/// const FAILED: u64 = 1;
+///
+/// # impl object::Operations for Nic {
+/// # type Parent = platform::Device<Bound>;
+/// # type Structure = object::ClassDevice;
+/// # type Data = ();
+/// # type Bound<'bound> = ();
+/// # type Argument = ();
+/// # const CLASS: Class = Class::new(c"nic", c"nic");
+/// // In impl object::Operations for Nic:
+/// const CALLBACKS: Callbacks<Self> = Callbacks::new()
+///     .with_interrupt::<RECEIVED>()
+///     .with_threaded_interrupt::<FAILED>();
+/// # fn bind<'bound>(
+/// #     _object: &'bound Object<Self>,
+/// #     _pdev: &'bound platform::Device<Bound>,
+/// #     _argument: (),
+/// # ) -> impl PinInit<(), Error> + 'bound {
+/// #     Ok(())
+/// # }
+/// # }
+///
+/// impl irq::Operations<RECEIVED> for Nic {
+///     fn line<'a>(access: &Access<'a, '_, Self>) -> Result<Line<'a>> {
+///         Ok(access.parent().irq_by_index(0)?.into())
+///     }
+///
+///     fn handle(_access: &Access<'_, '_, Self>) -> IrqReturn {
+///         IrqReturn::Handled
+///     }
+/// }
+///
+/// impl irq::ThreadedOperations<FAILED> for Nic {
+///     fn line<'a>(access: &Access<'a, '_, Self>) -> Result<Line<'a>> {
+///         Ok(access.parent().irq_by_index(1)?.into())
+///     }
+///
+///     fn handle_threaded(_access: &Access<'_, '_, Self>) -> IrqReturn {
+///         IrqReturn::Handled
+///     }
+/// }
+/// ```
 pub struct Callbacks<T: Operations> {
     declared: Declarations,
     _type: PhantomData<fn(&T)>,

@@ -19,17 +19,66 @@
 //!
 //! # Examples
 //!
-//! ```ignore
-//! impl object::Operations for Pf {
+//! A register that can be read through a file, until the registration ends:
+//!
+//! ```
+//! use holdfast::{
+//!     chardev::{
+//!         self,
+//!         Events,
+//!         Flags,
+//!         Handle, //
+//!     },
+//!     class::Class,
+//!     object::{
+//!         self,
+//!         Access,
+//!         Object,
+//!         Unregistered, //
+//!     }, //
+//! };
+//! use kernel::{
+//!     device::{
+//!         Bound,
+//!         Device, //
+//!     },
+//!     iov::IovIterDest,
+//!     prelude::*, //
+//! };
+//! # use holdfast::testing::{File, Parent};
+//! # use kernel::fs::file::flags::O_RDONLY;
+//!
+//! struct Sensor;
+//!
+//! /// What stands for registers here.
+//! struct SensorBound {
+//!     status: u32,
+//! }
+//!
+//! impl object::Operations for Sensor {
+//!     type Parent = Device<Bound>;
+//!     type Structure = object::ClassDevice;
+//!     type Data = ();
+//!     type Bound<'bound> = SensorBound;
+//!     type Argument = ();
+//!
+//!     const CLASS: Class = Class::new(c"example_sensor", c"example-sensor");
 //!     const CHARACTER_DEVICE: Option<chardev::Functions<Self>> = Some(chardev::Functions::new());
-//!     // …
+//!
+//!     fn bind<'bound>(
+//!         _object: &'bound Object<Self>,
+//!         _parent: &'bound Device<Bound>,
+//!         _argument: (),
+//!     ) -> impl PinInit<SensorBound, Error> + 'bound {
+//!         Ok(SensorBound { status: 0x8008 })
+//!     }
 //! }
 //!
 //! #[vtable]
-//! impl chardev::Operations for Pf {
+//! impl chardev::Operations for Sensor {
 //!     type File = ();
 //!
-//!     fn open(_access: &Access<'_, '_, Self>, _flags: Flags) -> Result<Self::File> {
+//!     fn open(_access: &Access<'_, '_, Self>, _flags: Flags) -> Result {
 //!         Ok(())
 //!     }
 //!
@@ -39,9 +88,23 @@
 //!         position: &mut i64,
 //!         buffer: &mut IovIterDest<'_>,
 //!     ) -> Result<usize> {
-//!         buffer.simple_read_from_buffer(position, &access.bar.read32(STATUS).to_le_bytes())
+//!         buffer.simple_read_from_buffer(position, &access.status.to_le_bytes())
 //!     }
 //! }
+//!
+//! # let parent = Parent::new()?;
+//! let registration = Unregistered::<Sensor>::new(())?.register(&parent, ())?;
+//!
+//! // `File` stands for a file that user space has opened.
+//! let file = File::open(&registration, O_RDONLY)?;
+//! let mut status = [0; 4];
+//! assert_eq!(file.read(&mut status)?, 4);
+//! assert_eq!(u32::from_le_bytes(status), 0x8008);
+//!
+//! drop(registration);
+//! assert_eq!(file.read(&mut status), Err(ENODEV));
+//! assert!(file.poll() == Events::HANGUP | Events::ERROR);
+//! # Ok::<(), Error>(())
 //! ```
 
 use crate::{
@@ -137,6 +200,98 @@ pub(crate) use wait::{
 /// for the same file.
 ///
 /// What a driver does not implement answers as a file that does not have it.
+/// # Examples
+///
+/// A store of four bytes, which knows who has opened it:
+///
+/// ```
+/// # use holdfast::chardev::{self, *};
+/// # use holdfast::{object::{Access, Unregistered}, testing::{self, File}};
+/// # use kernel::fs::file::flags::*;
+/// # use kernel::{bindings::{SEEK_END, SEEK_SET}, iov::{IovIterDest, IovIterSource}};
+/// # use kernel::{new_mutex, sync::Mutex};
+/// # testing::object! {
+/// #     struct Store: ();
+/// #     const CHARACTER_DEVICE: Option<Functions<Self>> = Some(Functions::new());
+/// #     fn bind(_argument: ()) -> StoreBound {
+/// #         try_pin_init!(StoreBound { bytes <- new_mutex!([0; 4]) }? Error)
+/// #     }
+/// # }
+/// #
+/// #[pin_data]
+/// struct StoreBound {
+///     #[pin]
+///     bytes: Mutex<[u8; 4]>,
+/// }
+///
+/// /// What is known of an open file.
+/// struct Opened {
+///     by_writer: bool,
+/// }
+///
+/// #[vtable]
+/// impl chardev::Operations for Store {
+///     type File = Opened;
+///
+///     // It can be seeked in, which is what is said by default.
+///     const STREAM: bool = false;
+///
+///     fn open(_access: &Access<'_, '_, Self>, flags: Flags) -> Result<Opened> {
+///         Ok(Opened {
+///             by_writer: flags.is_writable(),
+///         })
+///     }
+///
+///     fn read(
+///         access: &Access<'_, '_, Self>,
+///         file: &Handle<'_, Self>,
+///         position: &mut i64,
+///         buffer: &mut IovIterDest<'_>,
+///     ) -> Result<usize> {
+///         // The handle is the driver's data of the file.
+///         if file.by_writer {
+///             return Err(EPERM);
+///         }
+///         buffer.simple_read_from_buffer(position, &*access.bytes.lock())
+///     }
+///
+///     fn write(
+///         access: &Access<'_, '_, Self>,
+///         _file: &Handle<'_, Self>,
+///         position: &mut i64,
+///         buffer: &mut IovIterSource<'_>,
+///     ) -> Result<usize> {
+///         let mut bytes = access.bytes.lock();
+///         let at = usize::try_from(*position).unwrap_or(usize::MAX);
+///         let written = buffer.copy_from_iter(bytes.get_mut(at..).ok_or(ENOSPC)?);
+///         *position += written as i64;
+///         Ok(written)
+///     }
+///
+///     fn size(_access: &Access<'_, '_, Self>, _file: &Handle<'_, Self>) -> Result<i64> {
+///         Ok(4)
+///     }
+/// }
+///
+/// # let parent = testing::Parent::new()?;
+/// let registration = Unregistered::<Store>::new(())?.register(&parent, ())?;
+/// let (reader, writer) = (
+///     File::open(&registration, O_RDONLY)?,
+///     File::open(&registration, O_RDWR)?,
+/// );
+/// let mut byte = [0];
+///
+/// writer.write(&[1, 2])?;
+/// assert_eq!(writer.seek(-1, SEEK_END)?, 3);
+/// assert_eq!(writer.write(&[3, 4])?, 1);
+/// assert_eq!(writer.read(&mut byte), Err(EPERM));
+///
+/// assert_eq!(reader.seek(3, SEEK_SET)?, 3);
+/// assert_eq!(reader.read(&mut byte)?, 1);
+/// assert_eq!(byte, [3]);
+/// assert_eq!(reader.read(&mut byte)?, 0);
+/// # Ok::<(), Error>(())
+/// ```
 #[vtable]
 pub trait Operations: object::Operations {
     /// Data of an open file.
@@ -178,6 +333,74 @@ pub trait Operations: object::Operations {
     /// Does what `command` says; see [`kernel::ioctl`]. A command that is not known is [`ENOTTY`].
     ///
     /// Without it, [`ENOTTY`].
+    /// # Examples
+    ///
+    /// ```
+    /// # use holdfast::chardev::{self, *};
+    /// # use holdfast::{object::{Access, Unregistered}, testing::{self, File}};
+    /// # use kernel::fs::file::flags::*;
+    /// # use kernel::{ioctl::_IO, sync::atomic::{Atomic, Relaxed}};
+    /// # struct FanBound { speed: Atomic<usize> }
+    /// # testing::object! {
+    /// #     struct Fan: ();
+    /// #     const CHARACTER_DEVICE: Option<Functions<Self>> = Some(Functions::new());
+    /// #     fn bind(_argument: ()) -> FanBound {
+    /// #         Ok(FanBound { speed: Atomic::new(0) })
+    /// #     }
+    /// # }
+    /// #
+    /// /// Sets the speed, which is the argument.
+    /// const SET_SPEED: u32 = _IO(b'f' as u32, 1);
+    ///
+    /// # #[vtable]
+    /// # impl chardev::Operations for Fan {
+    /// #     type File = ();
+    /// #
+    /// #     fn open(_access: &Access<'_, '_, Self>, _flags: Flags) -> Result {
+    /// #         Ok(())
+    /// #     }
+    /// #
+    /// fn ioctl(
+    ///     access: &Access<'_, '_, Self>,
+    ///     file: &Handle<'_, Self>,
+    ///     command: u32,
+    ///     argument: usize,
+    /// ) -> Result<isize> {
+    ///     match command {
+    ///         SET_SPEED if !file.flags().is_writable() => Err(EBADF),
+    ///         SET_SPEED => {
+    ///             access.speed.store(argument, Relaxed);
+    ///             Ok(0)
+    ///         }
+    ///         _ => Err(ENOTTY),
+    ///     }
+    /// }
+    ///
+    /// // The argument is a number, and not a pointer that would have to be converted.
+    /// fn compat_ioctl(
+    ///     access: &Access<'_, '_, Self>,
+    ///     file: &Handle<'_, Self>,
+    ///     command: u32,
+    ///     argument: usize,
+    /// ) -> Result<isize> {
+    ///     Self::ioctl(access, file, command, argument)
+    /// }
+    /// # }
+    ///
+    /// # let parent = testing::Parent::new()?;
+    /// let registration = Unregistered::<Fan>::new(())?.register(&parent, ())?;
+    /// let file = File::open(&registration, O_RDWR)?;
+    ///
+    /// file.ioctl(SET_SPEED, 1200)?;
+    /// assert_eq!(registration.access(|access| access.speed.load(Relaxed))?, 1200);
+    /// file.compat_ioctl(SET_SPEED, 900)?;
+    /// assert_eq!(registration.access(|access| access.speed.load(Relaxed))?, 900);
+    ///
+    /// assert_eq!(file.ioctl(SET_SPEED + 1, 0), Err(ENOTTY));
+    /// let file = File::open(&registration, O_RDONLY)?;
+    /// assert_eq!(file.ioctl(SET_SPEED, 0), Err(EBADF));
+    /// # Ok::<(), Error>(())
+    /// ```
     fn ioctl(
         _access: &Access<'_, '_, Self>,
         _file: &Handle<'_, Self>,
@@ -233,6 +456,67 @@ pub trait Operations: object::Operations {
     /// It must be of the kind that [`Operations::mmap`] has announced. Called with the mmap lock of
     /// the task held, so it must not take a lock under which user memory is accessed, nor wait for
     /// user space. An error is SIGBUS.
+    /// # Examples
+    ///
+    /// A page that driver and user space share, until the registration ends:
+    ///
+    /// ```
+    /// # use holdfast::chardev::{self, *};
+    /// # use holdfast::{object::{Access, Unregistered}, testing::{self, File}};
+    /// # use kernel::fs::file::flags::*;
+    /// # use kernel::page::PAGE_SIZE;
+    /// # testing::object! {
+    /// #     struct Shared: ();
+    /// #     const CHARACTER_DEVICE: Option<Functions<Self>> = Some(Functions::new());
+    /// #     fn bind(_argument: ()) -> Pages {
+    /// #         Pages::new(1)
+    /// #     }
+    /// # }
+    /// #
+    /// # #[vtable]
+    /// # impl chardev::Operations for Shared {
+    /// #     type File = ();
+    /// #
+    /// #     fn open(_access: &Access<'_, '_, Self>, _flags: Flags) -> Result {
+    /// #         Ok(())
+    /// #     }
+    /// #
+    /// fn mmap(
+    ///     _access: &Access<'_, '_, Self>,
+    ///     _file: &Handle<'_, Self>,
+    ///     area: &Area,
+    /// ) -> Result<Backing> {
+    ///     if !area.is_within(PAGE_SIZE) {
+    ///         return Err(EINVAL);
+    ///     }
+    ///     Ok(Backing::pages())
+    /// }
+    ///
+    /// fn fault<'access>(
+    ///     access: &'access Access<'_, '_, Self>,
+    ///     _file: &'access Handle<'_, Self>,
+    ///     page: usize,
+    /// ) -> Result<Memory<'access>> {
+    ///     access.page(page)
+    /// }
+    /// # }
+    ///
+    /// # let parent = testing::Parent::new()?;
+    /// let registration = Unregistered::<Shared>::new(())?.register(&parent, ())?;
+    /// let file = File::open(&registration, O_RDWR)?;
+    /// assert!(file.map(2 * PAGE_SIZE).is_err());
+    ///
+    /// let mapped = file.map(PAGE_SIZE)?;
+    /// registration.access(|access| access.store(0, 42))??;
+    /// assert_eq!(mapped.read::<u32>(0)?, 42);
+    /// mapped.write(4, &43u32)?;
+    /// assert_eq!(registration.access(|access| access.load(4))??, 43);
+    ///
+    /// // Who touches it now gets SIGBUS.
+    /// drop(registration);
+    /// assert_eq!(mapped.read::<u32>(0), Err(EFAULT));
+    /// # Ok::<(), Error>(())
+    /// ```
     fn fault<'access>(
         _access: &'access Access<'_, '_, Self>,
         _file: &'access Handle<'_, Self>,
@@ -243,6 +527,44 @@ pub trait Operations: object::Operations {
 }
 
 /// How a file was opened, and whether the operation on it may block.
+/// # Examples
+///
+/// ```
+/// # use holdfast::chardev::{self, *};
+/// # use holdfast::{object::{Access, Unregistered}, testing::{self, File}};
+/// # use kernel::fs::file::flags::*;
+/// # testing::object! {
+/// #     struct Log: ();
+/// #     const CHARACTER_DEVICE: Option<Functions<Self>> = Some(Functions::new());
+/// #     fn bind(_argument: ()) -> () {
+/// #         Ok(())
+/// #     }
+/// # }
+/// #
+/// # #[vtable]
+/// # impl chardev::Operations for Log {
+/// #     type File = Flags;
+/// #
+/// // Opened by readers and writers, but to write is only to append.
+/// fn open(_access: &Access<'_, '_, Self>, flags: Flags) -> Result<Self::File> {
+///     if flags.is_writable() && flags.bits() & O_APPEND == 0 {
+///         return Err(EPERM);
+///     }
+/// #     let readable = flags.bits() & O_ACCMODE != O_WRONLY;
+/// #     assert!(flags.is_readable() == readable);
+/// #     assert!(flags.is_nonblocking() == (flags.bits() & O_NONBLOCK != 0));
+///     Ok(flags)
+/// }
+/// # }
+///
+/// # let parent = testing::Parent::new()?;
+/// let registration = Unregistered::<Log>::new(())?.register(&parent, ())?;
+///
+/// assert_eq!(File::open(&registration, O_RDWR).err(), Some(EPERM));
+/// assert!(File::open(&registration, O_WRONLY | O_APPEND).is_ok());
+/// assert!(File::open(&registration, O_RDONLY | O_NONBLOCK).is_ok());
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Flags {
     flags: u32,
@@ -302,6 +624,60 @@ impl Flags {
 /// An open file, as an operation on it sees it.
 ///
 /// It dereferences to the driver's data, [`Operations::File`].
+/// # Examples
+///
+/// ```
+/// # use holdfast::chardev::{self, *};
+/// # use holdfast::{object::{Access, Unregistered}, testing::{self, File}};
+/// # use kernel::fs::file::flags::*;
+/// # use kernel::{iov::IovIterDest, sync::atomic::{Atomic, Relaxed}};
+/// # testing::object! {
+/// #     struct Ticket: ();
+/// #     const CHARACTER_DEVICE: Option<Functions<Self>> = Some(Functions::new());
+/// #     fn bind(_argument: ()) -> () {
+/// #         Ok(())
+/// #     }
+/// # }
+/// #
+/// # #[vtable]
+/// # impl chardev::Operations for Ticket {
+/// // How often the file was read.
+/// type File = Atomic<u32>;
+///
+/// # fn open(_access: &Access<'_, '_, Self>, _flags: Flags) -> Result<Self::File> {
+/// #     Ok(Atomic::new(0))
+/// # }
+/// #
+/// fn read(
+///     _access: &Access<'_, '_, Self>,
+///     file: &Handle<'_, Self>,
+///     _position: &mut i64,
+///     buffer: &mut IovIterDest<'_>,
+/// ) -> Result<usize> {
+///     let reads = file.fetch_add(1, Relaxed);
+///     if reads == 2 && file.flags().is_nonblocking() {
+///         return Err(EAGAIN);
+///     }
+///     Ok(buffer.copy_to_iter(&[reads as u8]))
+/// }
+/// # }
+///
+/// # let parent = testing::Parent::new()?;
+/// let registration = Unregistered::<Ticket>::new(())?.register(&parent, ())?;
+/// let file = File::open(&registration, O_RDONLY | O_NONBLOCK)?;
+/// let other = File::open(&registration, O_RDONLY)?;
+///
+/// for expected in [0, 1] {
+///     let mut read = [u8::MAX];
+///     file.read(&mut read)?;
+///     assert_eq!(read, [expected]);
+/// }
+/// assert_eq!(file.read(&mut [0]), Err(EAGAIN));
+/// let mut read = [u8::MAX];
+/// other.read(&mut read)?;
+/// assert_eq!(read, [0]);
+/// # Ok::<(), Error>(())
+/// ```
 pub struct Handle<'a, T: Operations> {
     data: &'a T::File,
     flags: Flags,
@@ -341,6 +717,58 @@ type HandleFault = function!(&Fault => Result<bindings::vm_fault_t>);
 /// The functions of the character device of a driver's objects.
 ///
 /// They are for objects of this type and of no other.
+/// # Examples
+///
+/// A file that can be opened, and nothing else:
+///
+/// ```
+/// # use holdfast::{
+/// #     chardev::{self, Events, Flags},
+/// #     class::Class,
+/// #     object::{self, Access, Object, Unregistered},
+/// #     testing::{self, File},
+/// # };
+/// # use kernel::{device::{Bound, Device}, fs::file::flags::O_RDWR};
+/// # struct Presence;
+/// #
+/// impl object::Operations for Presence {
+/// #     type Parent = Device<Bound>;
+/// #     type Structure = object::ClassDevice;
+/// #     type Data = ();
+/// #     type Bound<'bound> = ();
+/// #     type Argument = ();
+///     // As for any object, and:
+///     const CLASS: Class = Class::new(c"example", c"example").with_mode(0o666);
+///     const CHARACTER_DEVICE: Option<chardev::Functions<Self>> = Some(chardev::Functions::new());
+/// #
+/// #     fn bind<'bound>(
+/// #         _object: &'bound Object<Self>,
+/// #         _parent: &'bound Device<Bound>,
+/// #         _argument: (),
+/// #     ) -> impl PinInit<Self::Bound<'bound>, Error> + 'bound {
+/// #         Ok(())
+/// #     }
+/// }
+///
+/// #[vtable]
+/// impl chardev::Operations for Presence {
+///     type File = ();
+///
+///     fn open(_access: &Access<'_, '_, Self>, _flags: Flags) -> Result {
+///         Ok(())
+///     }
+/// }
+///
+/// # let parent = testing::Parent::new()?;
+/// let registration = Unregistered::<Presence>::new(())?.register(&parent, ())?;
+/// let file = File::open(&registration, O_RDWR)?;
+/// assert_eq!(file.read(&mut [0]), Err(EINVAL));
+/// assert_eq!(file.write(&[0]), Err(EINVAL));
+/// assert_eq!(file.ioctl(1, 0), Err(ENOTTY));
+/// assert!(file.poll() == Events::READABLE | Events::WRITABLE);
+/// assert!(file.map(1).is_err());
+/// # Ok::<(), Error>(())
+/// ```
 pub struct Functions<T> {
     pub(crate) erased: ErasedFunctions,
     _type: PhantomData<fn(T) -> T>,

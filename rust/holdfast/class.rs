@@ -33,8 +33,37 @@ use kernel::{
 ///
 /// # Examples
 ///
-/// ```ignore
-/// const CLASS: Class = Class::new(c"holdfast_pf", c"holdfast-pf").with_mode(0o644);
+/// ```
+/// use holdfast::class::Class;
+/// # use holdfast::object::{self, Object, Unregistered};
+/// # use kernel::device::{Bound, Device};
+///
+/// struct Radio;
+///
+/// # impl object::Operations for Radio {
+/// # type Parent = Device<Bound>;
+/// # type Structure = object::ClassDevice;
+/// # type Data = ();
+/// # type Bound<'bound> = ();
+/// # type Argument = ();
+/// // In impl object::Operations for Radio. Everybody may read its character devices.
+/// const CLASS: Class = Class::new(c"radio", c"radio").with_mode(0o644);
+/// # fn bind<'bound>(
+/// #     _object: &'bound Object<Self>,
+/// #     _device: &'bound Device<Bound>,
+/// #     _argument: (),
+/// # ) -> impl PinInit<(), Error> + 'bound {
+/// #     Ok(())
+/// # }
+/// # }
+///
+/// // The lowest number that is free is taken.
+/// let (first, second) = (Unregistered::<Radio>::new(())?, Unregistered::<Radio>::new(())?);
+/// assert_eq!(first.name(), c"radio0");
+/// assert_eq!(second.name(), c"radio1");
+/// drop(first);
+/// assert_eq!(Unregistered::<Radio>::new(())?.name(), c"radio0");
+/// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone, Copy)]
 pub struct Class {

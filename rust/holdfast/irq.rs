@@ -19,23 +19,72 @@
 //!
 //! # Examples
 //!
-//! ```ignore
+//! The first interrupt of a platform device:
+//!
+//! ```
+//! use holdfast::{
+//!     callbacks::Callbacks,
+//!     class::Class,
+//!     irq::{
+//!         self,
+//!         IrqReturn,
+//!         Line, //
+//!     },
+//!     object::{
+//!         self,
+//!         Access,
+//!         Object, //
+//!     },
+//!     work, //
+//! };
+//! use kernel::{
+//!     device::Bound,
+//!     platform,
+//!     prelude::*, //
+//! };
+//!
+//! struct Nic;
+//!
+//! /// The numbers of the interrupt and of the work.
+//! const RECEIVED: u64 = 0;
+//! const REFILL: u64 = 0;
+//!
 //! impl object::Operations for Nic {
-//!     const CALLBACKS: Callbacks<Self> = Callbacks::new().with_interrupt::<0>();
-//!     // …
+//!     type Parent = platform::Device<Bound>;
+//!     type Structure = object::ClassDevice;
+//!     type Data = ();
+//!     type Bound<'bound> = ();
+//!     type Argument = ();
+//!
+//!     const CLASS: Class = Class::new(c"example", c"example");
+//!     const CALLBACKS: Callbacks<Self> = Callbacks::new()
+//!         .with_interrupt::<RECEIVED>()
+//!         .with_work::<REFILL>();
+//!
+//!     fn bind<'bound>(
+//!         _object: &'bound Object<Self>,
+//!         _pdev: &'bound platform::Device<Bound>,
+//!         _argument: (),
+//!     ) -> impl PinInit<Self::Bound<'bound>, Error> + 'bound {
+//!         Ok(())
+//!     }
 //! }
 //!
-//! impl irq::Operations for Nic {
-//!     fn line<'a>(access: &Access<'a, '_, Self>) -> Result<irq::Line<'a>> {
-//!         Ok(access.bound().vectors.index(0)?.into())
+//! impl irq::Operations<RECEIVED> for Nic {
+//!     fn line<'a>(access: &Access<'a, '_, Self>) -> Result<Line<'a>> {
+//!         Ok(access.parent().irq_by_index(0)?.into())
 //!     }
 //!
 //!     fn handle(access: &Access<'_, '_, Self>) -> IrqReturn {
-//!         access.bar.read32(CAUSE);
 //!         let _ = access.object().work::<REFILL>().queue();
 //!         IrqReturn::Handled
 //!     }
 //! }
+//!
+//! impl work::Operations<REFILL> for Nic {
+//!     fn run(_access: &Access<'_, '_, Self>) {}
+//! }
+//! # Ok::<(), Error>(())
 //! ```
 
 use crate::object::{
@@ -72,6 +121,57 @@ pub use kernel::irq::{
 /// # Invariants
 ///
 /// `irq` is the number of an interrupt source of a device, for `'a`.
+/// # Examples
+///
+/// A line that several devices share, and a handler that says whether it was its device:
+///
+/// ```
+/// # #[cfg(CONFIG_IRQ_SIM)] {
+/// # use holdfast::{callbacks::Callbacks, irq, testing::{self, Wire}};
+/// # use holdfast::object::{Access, Unregistered};
+/// # use kernel::sync::{atomic::*, Arc, Completion};
+/// # testing::object! {
+/// #     struct Function: Completion;
+/// #     const CALLBACKS: Callbacks<Self> = Callbacks::new().with_interrupt::<0>();
+/// #     fn bind(wire: Arc<Wire>) -> FunctionBound {
+/// #         Ok(FunctionBound { wire, pending: Atomic::new(false) })
+/// #     }
+/// # }
+/// #
+/// struct FunctionBound {
+///     wire: Arc<Wire>,
+///     // What stands for a register that says that this device interrupts.
+///     pending: Atomic<bool>,
+/// }
+///
+/// impl irq::Operations for Function {
+///     fn line<'a>(access: &Access<'a, '_, Self>) -> Result<irq::Line<'a>> {
+///         Ok(access.bound().wire.line().shared())
+///     }
+///
+///     fn handle(access: &Access<'_, '_, Self>) -> irq::IrqReturn {
+///         if !access.pending.xchg(false, Relaxed) {
+///             return irq::IrqReturn::None;
+///         }
+///         access.object().complete_all();
+///         irq::IrqReturn::Handled
+///     }
+/// }
+///
+/// # let parent = testing::Parent::new()?;
+/// # let wire = Arc::new(Wire::new()?, GFP_KERNEL)?;
+/// let first = Unregistered::<Function>::new(Completion::new())?.register(&parent, wire.clone())?;
+/// let second = Unregistered::<Function>::new(Completion::new())?.register(&parent, wire.clone())?;
+///
+/// second.access(|access| access.pending.store(true, Relaxed))?;
+/// wire.assert();
+/// second.wait_for_completion();
+/// first.access(|access| access.pending.store(true, Relaxed))?;
+/// wire.assert();
+/// first.wait_for_completion();
+/// # }
+/// # Ok::<(), Error>(())
+/// ```
 pub struct Line<'a> {
     irq: c_uint,
     shared: bool,
@@ -116,6 +216,53 @@ impl Line<'_> {
 }
 
 /// An interrupt of a driver with the number `ID`.
+/// # Examples
+///
+/// ```
+/// # #[cfg(CONFIG_IRQ_SIM)] {
+/// # use holdfast::{callbacks::Callbacks, irq, testing::{self, Wire}};
+/// # use holdfast::object::{Access, Unregistered};
+/// # use kernel::sync::{Arc, Completion};
+/// # testing::object! {
+/// #     struct Sensor: Completion;
+/// #     const CALLBACKS: Callbacks<Self> = Callbacks::new().with_interrupt::<0>();
+/// #     fn bind(wire: Arc<Wire>) -> SensorBound {
+/// #         Ok(SensorBound { wire })
+/// #     }
+/// # }
+/// #
+/// struct SensorBound {
+///     // What stands for a device here. It is asserted, and has a line.
+///     wire: Arc<Wire>,
+/// }
+///
+/// impl irq::Operations for Sensor {
+///     fn line<'a>(access: &Access<'a, '_, Self>) -> Result<irq::Line<'a>> {
+///         Ok(access.bound().wire.line())
+///     }
+///
+///     fn handle(access: &Access<'_, '_, Self>) -> irq::IrqReturn {
+///         access.object().complete_all();
+///         irq::IrqReturn::Handled
+///     }
+/// }
+///
+/// # let parent = testing::Parent::new()?;
+/// # let wire = Arc::new(Wire::new()?, GFP_KERNEL)?;
+/// let sensor = Unregistered::<Sensor>::new(Completion::new())?.register(&parent, wire.clone())?;
+/// wire.assert();
+/// sensor.wait_for_completion();
+///
+/// // Nobody else gets the line, until it is freed with the end of the registration.
+/// let other = Unregistered::<Sensor>::new(Completion::new())?.register(&parent, wire.clone());
+/// assert_eq!(other.err(), Some(EBUSY));
+/// drop(sensor);
+/// let other = Unregistered::<Sensor>::new(Completion::new())?.register(&parent, wire.clone())?;
+/// # wire.assert();
+/// # other.wait_for_completion();
+/// # }
+/// # Ok::<(), Error>(())
+/// ```
 pub trait Operations<const ID: u64 = 0>: object::Operations {
     /// The line.
     ///
@@ -133,6 +280,53 @@ pub trait Operations<const ID: u64 = 0>: object::Operations {
 }
 
 /// An interrupt of a driver with the number `ID`, which is handled by a thread.
+/// # Examples
+///
+/// ```
+/// # #[cfg(CONFIG_IRQ_SIM)] {
+/// # use holdfast::{callbacks::Callbacks, irq, testing::{self, Wire}};
+/// # use holdfast::object::{Access, Unregistered};
+/// # use kernel::sync::{Arc, Completion};
+/// # testing::object! {
+/// #     struct Touch: Completion;
+/// #     const CALLBACKS: Callbacks<Self> = Callbacks::new().with_threaded_interrupt::<0>();
+/// #     fn bind(wire: Arc<Wire>) -> TouchBound {
+/// #         Ok(TouchBound { wire })
+/// #     }
+/// # }
+/// #
+/// # struct TouchBound {
+/// #     wire: Arc<Wire>,
+/// # }
+/// #
+/// impl irq::ThreadedOperations for Touch {
+///     fn line<'a>(access: &Access<'a, '_, Self>) -> Result<irq::Line<'a>> {
+///         Ok(access.bound().wire.line())
+///     }
+///
+///     // Without this, every interrupt wakes the thread.
+///     fn handle(access: &Access<'_, '_, Self>) -> irq::ThreadedIrqReturn {
+///         if !access.object().is_registered() {
+///             return irq::ThreadedIrqReturn::Handled;
+///         }
+///         irq::ThreadedIrqReturn::WakeThread
+///     }
+///
+///     fn handle_threaded(access: &Access<'_, '_, Self>) -> irq::IrqReturn {
+///         // A slow bus would be read here.
+///         access.object().complete_all();
+///         irq::IrqReturn::Handled
+///     }
+/// }
+///
+/// # let parent = testing::Parent::new()?;
+/// # let wire = Arc::new(Wire::new()?, GFP_KERNEL)?;
+/// let touch = Unregistered::<Touch>::new(Completion::new())?.register(&parent, wire.clone())?;
+/// wire.assert();
+/// touch.wait_for_completion();
+/// # }
+/// # Ok::<(), Error>(())
+/// ```
 pub trait ThreadedOperations<const ID: u64 = 0>: object::Operations {
     /// As [`Operations::line`].
     fn line<'a>(access: &Access<'a, '_, Self>) -> Result<Line<'a>>;

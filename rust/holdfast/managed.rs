@@ -14,12 +14,49 @@
 //!
 //! # Examples
 //!
-//! ```ignore
-//! let clock = Managed::new(pdev.as_ref(), Clock::enable(pdev))?;
+//! ```
+//! use holdfast::{managed::Managed, object::Outcome};
+//! use kernel::{faux, sync::{atomic::{Atomic, Relaxed}, Arc}};
+//!
+//! /// A clock that runs as long as this exists.
+//! struct Clock {
+//!     runs: Arc<Atomic<bool>>,
+//!     rate: u32,
+//! }
+//!
+//! impl Clock {
+//!     fn enable(runs: &Arc<Atomic<bool>>) -> Result<Self> {
+//!         runs.store(true, Relaxed);
+//!         Ok(Self { runs: runs.clone(), rate: 48_000 })
+//!     }
+//! }
+//!
+//! impl Drop for Clock {
+//!     fn drop(&mut self) {
+//!         self.runs.store(false, Relaxed);
+//!     }
+//! }
+//!
+//! let device = faux::Registration::new(c"holdfast-clock", None)?;
+//! let runs = Arc::new(Atomic::new(false), GFP_KERNEL)?;
+//!
+//! // Released early:
+//! let clock = Managed::<Clock>::new(device.as_ref().as_ref(), Clock::enable(&runs))?;
 //! let handle = clock.handle();
-//! assert!(handle.access(|clock| clock.rate()).is_ok());
-//! clock.release()?;
-//! assert!(handle.access(|clock| clock.rate()) == Err(ENODEV));
+//! assert_eq!(handle.access(|clock| clock.rate)?, 48_000);
+//! assert_eq!(clock.release()?, Outcome::Done);
+//! assert!(!runs.load(Relaxed));
+//! assert_eq!(handle.access(|clock| clock.rate), Err(ENODEV));
+//!
+//! // Released when the device is unbound, even if it was forgotten:
+//! let clock = Managed::<Clock>::new(device.as_ref().as_ref(), Clock::enable(&runs))?;
+//! let handle = clock.handle();
+//! core::mem::forget(clock);
+//! assert!(runs.load(Relaxed));
+//! drop(device);
+//! assert!(!runs.load(Relaxed));
+//! assert!(!handle.is_registered());
+//! # Ok::<(), Error>(())
 //! ```
 
 use crate::{
@@ -274,6 +311,22 @@ impl<T: Send + Sync + 'static> Managed<T> {
     /// # Errors
     ///
     /// [`ENODEV`] if `device` is another one, or if this is of an earlier binding.
+    ///
+    /// # Examples
+    ///
+    /// A driver that keeps its managed value in its own data. This is only compiled: it takes a
+    /// bus to call it.
+    ///
+    /// ```no_run
+    /// use holdfast::managed::Managed;
+    /// use kernel::{pci, device::Core, sync::atomic::{Atomic, Relaxed}};
+    ///
+    /// fn unbind(pdev: &pci::Device<Core<'_>>, packets: &Managed<Atomic<u32>>) -> Result {
+    ///     let count = packets.with(pdev.as_ref(), |packets| packets.load(Relaxed))?;
+    ///     pr_info!("{count} packets\n");
+    ///     Ok(())
+    /// }
+    /// ```
     #[inline]
     pub fn with<R>(&self, device: &Device<Core<'_>>, inside: impl FnOnce(&T) -> R) -> Result<R> {
         let inner = self.0.inner();
@@ -353,6 +406,30 @@ impl<T: Send + Sync + 'static> Handle<T> {
     /// # Errors
     ///
     /// [`ENODEV`] if the value was released.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use holdfast::managed::{Handle, Managed};
+    /// # use kernel::{faux, sync::atomic::{Atomic, Relaxed}};
+    /// # let device = faux::Registration::new(c"holdfast-packets", None)?;
+    ///
+    /// // May be called from an interrupt.
+    /// fn count(packets: &Handle<Atomic<u32>>) -> Result {
+    ///     packets.access_atomic(|packets| {
+    ///         packets.fetch_add(1, Relaxed);
+    ///     })
+    /// }
+    ///
+    /// let packets = Managed::<Atomic<u32>>::new(device.as_ref().as_ref(), Atomic::new(0))?;
+    /// count(&packets)?;
+    /// assert_eq!(packets.access(|packets| packets.load(Relaxed))?, 1);
+    ///
+    /// let handle = packets.handle();
+    /// drop(packets);
+    /// assert_eq!(count(&handle), Err(ENODEV));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn access_atomic<R>(&self, inside: impl FnOnce(&T) -> R) -> Result<R> {
         let guard = rcu::read_lock();
         if !self.reference.is_open_atomic(&guard) {

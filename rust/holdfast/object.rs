@@ -107,7 +107,15 @@ use kernel::{
 ///
 /// A register of a PCI device, offered as an object:
 ///
-/// ```ignore
+/// ```no_run
+/// use holdfast::{
+///     class::Class,
+///     object::{self, Object, Registration, Unregistered},
+/// };
+/// use kernel::{device::Bound, io::Io, pci};
+///
+/// struct Pf;
+///
 /// impl object::Operations for Pf {
 ///     type Parent = pci::Device<Bound>;
 ///     type Structure = object::ClassDevice;
@@ -123,6 +131,16 @@ use kernel::{
 ///     ) -> impl PinInit<Self::Bound<'bound>, Error> + 'bound {
 ///         pdev.iomap_region_sized::<0x10>(0, c"example")
 ///     }
+/// }
+///
+/// // What probe() does, and anybody who has a reference to the object. This is only compiled:
+/// // it takes a PCI device.
+/// fn probe(pdev: &pci::Device<Bound>) -> Result<Registration<Pf>> {
+///     Unregistered::<Pf>::new(())?.register(pdev, ())
+/// }
+///
+/// fn status(pf: &Object<Pf>) -> Result<u32> {
+///     pf.access(|bar| bar.read32(0x8))
 /// }
 /// ```
 pub trait Operations: Sized + Send + Sync + 'static {
@@ -188,9 +206,44 @@ pub trait Operations: Sized + Send + Sync + 'static {
 
 /// What objects can be registered below.
 ///
+/// The devices of some buses are, any bound device is, and any object. An abstraction of another
+/// bus says it of its devices.
+///
 /// # Safety
 ///
 /// [`Parent::above`] must return what `parent` stands for, and [`Parent::from_child`] the reverse.
+///
+/// # Examples
+///
+/// ```
+/// use holdfast::object::{Child, Parent, Place};
+/// use kernel::{device::{Bound, Device}, faux};
+///
+/// /// A device of another bus.
+/// #[repr(transparent)]
+/// struct Card(Device<Bound>);
+///
+/// // SAFETY: Both are the device.
+/// unsafe impl Parent for Card {
+///     type Ref<'a> = &'a Self;
+///
+///     fn above<'a: 'a>(card: &'a Self) -> Result<Place<'a>> {
+///         Place::below_device(&card.0)
+///     }
+///
+///     unsafe fn from_child<'a>(child: Child<'a>) -> &'a Self {
+///         // SAFETY: By the safety requirements; it is a transparent wrapper.
+///         unsafe { &*core::ptr::from_ref(child.device()).cast::<Self>() }
+///     }
+/// }
+///
+/// # let device = faux::Registration::new(c"holdfast-card", None)?;
+/// # let device: &Device<Bound> = device.as_ref().as_ref();
+/// # // SAFETY: It is a transparent wrapper.
+/// # let card = unsafe { &*core::ptr::from_ref(device).cast::<Card>() };
+/// assert!(Card::above(card).is_ok());
+/// # Ok::<(), Error>(())
+/// ```
 pub unsafe trait Parent: 'static {
     /// One that is bound, or registered, for `'a`.
     type Ref<'a>: Copy + Send + Sync;
@@ -291,6 +344,53 @@ impl_parent! {
 /// [`Access::registered`] gives one for as long as the caller is inside the door, and
 /// [`Operations::bind`] gets one for the parent object, which cannot end before its child.
 ///
+/// # Examples
+///
+/// ```
+/// # use holdfast::example::{self, Led};
+/// # use kernel::sync::atomic::Relaxed;
+/// # let device = example::device()?;
+/// # let led = Led::register(device.as_ref().as_ref())?;
+/// use holdfast::{
+///     class::Class,
+///     object::{self, Object, Registered, Unregistered},
+/// };
+///
+/// /// Something that an LED does by itself.
+/// struct Trigger;
+///
+/// impl object::Operations for Trigger {
+///     type Parent = Object<Led>;
+///     type Structure = object::ClassDevice;
+///     type Data = ();
+///     type Bound<'bound> = Registered<'bound, Led>;
+///     type Argument = ();
+///     const CLASS: Class = Class::new(c"holdfast_example_trigger", c"holdfast-example-trigger");
+///
+///     fn bind<'bound>(
+///         _object: &'bound Object<Self>,
+///         led: Registered<'bound, Led>,
+///         _argument: (),
+///     ) -> impl PinInit<Self::Bound<'bound>, Error> + 'bound {
+///         Ok(led)
+///     }
+/// }
+///
+/// // Only who is inside of the LED can show that it is registered.
+/// let trigger = Unregistered::<Trigger>::new(())?;
+/// let trigger = led.access(|led| trigger.register(led.registered(), ()))??;
+///
+/// // Inside of the trigger, the LED cannot have ended: there is no error to handle.
+/// trigger.access(|trigger| trigger.with(|led| led.brightness.store(100, Relaxed)))?;
+/// assert_eq!(led.access(|led| led.brightness.load(Relaxed))?, 100);
+/// let same = trigger.access(|trigger| core::ptr::eq(trigger.bound().object(), &*led))?;
+/// assert!(same);
+///
+/// // The LED ends its trigger first.
+/// led.unregister()?;
+/// assert!(!trigger.is_registered());
+/// # Ok::<(), Error>(())
+/// ```
 /// # Invariants
 ///
 /// The registration of the object does not end for `'a`.
@@ -350,6 +450,62 @@ unsafe impl<T: Operations> Parent for Object<T> {
 /// - All zeroes must be a value of the type, and it must be fine not to drop it.
 /// - `DEVICE` must be the offset of a `struct device` in it, which nobody else initialises, and
 ///   whose `platform_data`, `groups` and `release` nobody else uses.
+///
+/// # Examples
+///
+/// ```
+/// use holdfast::object::Structure;
+/// # use holdfast::{class::Class, object::{self, Object, Unregistered}};
+/// # use kernel::{device::{Bound, Device}, faux};
+/// use kernel::bindings;
+///
+/// /// What a subsystem in C makes its devices of.
+/// #[repr(C)]
+/// struct Tuner {
+///     channel: u32,
+///     device: bindings::device,
+/// }
+///
+/// // SAFETY: Zeroes are a value of it, and there is nothing to drop. The subsystem leaves the
+/// // device to us.
+/// unsafe impl Structure for Tuner {
+///     const DEVICE: usize = core::mem::offset_of!(Tuner, device);
+///
+///     unsafe fn add(this: *mut Self) -> Result {
+///         // SAFETY: By the safety requirements.
+///         unsafe {
+///             (*this).channel = 7;
+///             kernel::error::to_result(bindings::device_add(&raw mut (*this).device))
+///         }
+///     }
+/// }
+///
+/// struct Radio;
+///
+/// # impl object::Operations for Radio {
+/// # type Parent = Device<Bound>;
+/// // In impl object::Operations for Radio:
+/// type Structure = Tuner;
+/// # type Data = ();
+/// # type Bound<'bound> = ();
+/// # type Argument = ();
+/// # const CLASS: Class = Class::new(c"holdfast_example_tuner", c"holdfast-example-tuner");
+/// # fn bind<'bound>(
+/// #     _object: &'bound Object<Self>,
+/// #     _device: &'bound Device<Bound>,
+/// #     _argument: (),
+/// # ) -> impl PinInit<(), Error> + 'bound {
+/// #     Ok(())
+/// # }
+/// # }
+///
+/// # let device = faux::Registration::new(c"holdfast-radio", None)?;
+/// let radio = Unregistered::<Radio>::new(())?.register(device.as_ref().as_ref(), ())?;
+/// assert!(radio.is_registered());
+/// // The name of the embedded device:
+/// assert_eq!(radio.name(), c"holdfast-example-tuner0");
+/// # Ok::<(), Error>(())
+/// ```
 pub unsafe trait Structure: 'static {
     /// The offset of the embedded `struct device`.
     const DEVICE: usize;
@@ -865,6 +1021,25 @@ pub(crate) fn device_pointer<Ctx: device::DeviceContext>(
 ///
 /// It dereferences to its [`Operations::Data`]. See the [module's documentation](self).
 ///
+/// # Examples
+///
+/// ```
+/// # use holdfast::example::{self, Led};
+/// # use kernel::sync::atomic::Relaxed;
+/// # let device = example::device()?;
+/// # let led = Led::register(device.as_ref().as_ref())?;
+/// use holdfast::object::Object;
+/// use kernel::sync::aref::ARef;
+///
+/// let reference: ARef<Object<Led>> = led.reference();
+/// assert!(reference.name().to_bytes().starts_with(b"holdfast-led"));
+///
+/// // The registration is over, and the data, the highest brightness, is there.
+/// drop(led);
+/// assert!(!reference.is_registered());
+/// assert_eq!(**reference, 255);
+/// # Ok::<(), Error>(())
+/// ```
 /// # Invariants
 ///
 /// - It is initialised, and lives in an allocation of its own that [`Header::release`] frees.
@@ -1001,8 +1176,23 @@ impl<T: Operations> Object<T> {
     ///
     /// # Examples
     ///
-    /// ```ignore
-    /// let status = object.access(|access| access.bar.read32(STATUS))?;
+    /// ```
+    /// # use holdfast::example::{self, Led};
+    /// # use kernel::sync::atomic::Relaxed;
+    /// # let device = example::device()?;
+    /// # let led = Led::register(device.as_ref().as_ref())?;
+    /// let old = led.access(|access| {
+    ///     // There is no other check between here and the end of the closure, and it may sleep.
+    ///     let old = access.brightness.load(Relaxed);
+    ///     access.brightness.store(255, Relaxed);
+    ///     old
+    /// })?;
+    /// assert_eq!(old, 0);
+    ///
+    /// let reference = led.reference();
+    /// drop(led);
+    /// assert_eq!(reference.access(|access| access.brightness.load(Relaxed)), Err(ENODEV));
+    /// # Ok::<(), Error>(())
     /// ```
     pub fn access<R>(
         &self,
@@ -1021,6 +1211,26 @@ impl<T: Operations> Object<T> {
     /// # Errors
     ///
     /// [`ENODEV`] if the object is not registered, or not any more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use holdfast::example::{self, Led};
+    /// # use kernel::sync::atomic::Relaxed;
+    /// # let device = example::device()?;
+    /// # let led = Led::register(device.as_ref().as_ref())?;
+    /// use holdfast::object::Object;
+    ///
+    /// // May be called from an interrupt.
+    /// fn turn_on(led: &Object<Led>) -> Result {
+    ///     led.access_atomic(|led| led.brightness.store(255, Relaxed))
+    /// }
+    ///
+    /// turn_on(&led)?;
+    /// led.unregister()?;
+    /// assert_eq!(turn_on(&led), Err(ENODEV));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn access_atomic<R>(
         &self,
         inside: impl for<'access, 'bound> FnOnce(&Access<'access, 'bound, T>) -> R,
@@ -1037,6 +1247,19 @@ impl<T: Operations> Object<T> {
     /// Whether the door is open: the object is registered and its end has not begun.
     ///
     /// Only a hint unless the caller is inside; there, false means that the end is waiting for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use holdfast::example::{self, Led};
+    /// # use kernel::sync::atomic::Relaxed;
+    /// # let device = example::device()?;
+    /// # let led = Led::register(device.as_ref().as_ref())?;
+    /// assert!(led.is_registered());
+    /// led.unregister()?;
+    /// assert!(!led.is_registered());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn is_registered(&self) -> bool {
         self.header.revocable.is_open()
     }
@@ -1058,6 +1281,23 @@ impl<T: Operations> Object<T> {
     /// object or one below it, is inside of one of them, or is waited for by who ends them. What it
     /// asked for has not happened then, unless somebody else is doing it already:
     /// [`Object::unregister_deferred`] is for such a caller.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use holdfast::example::{self, Led};
+    /// # use kernel::sync::atomic::Relaxed;
+    /// # let device = example::device()?;
+    /// # let led = Led::register(device.as_ref().as_ref())?;
+    /// use holdfast::object::Outcome;
+    ///
+    /// // From inside, it would wait for itself.
+    /// assert_eq!(led.access(|led| led.object().unregister())?, Err(EDEADLK));
+    ///
+    /// assert_eq!(led.unregister()?, Outcome::Done);
+    /// assert_eq!(led.unregister()?, Outcome::AlreadyDone);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn unregister(&self) -> Result<Outcome> {
         self.header.revocable.unregister()
     }
@@ -1067,6 +1307,21 @@ impl<T: Operations> Object<T> {
     /// For an operation that wants its own object to end, and for callbacks that may not sleep. May
     /// be called in any context, any number of times. A worker of the system calls
     /// [`Object::unregister`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use holdfast::example::{self, Led};
+    /// # use kernel::sync::atomic::Relaxed;
+    /// # let device = example::device()?;
+    /// # let led = Led::register(device.as_ref().as_ref())?;
+    /// led.access(|led| led.object().unregister_deferred())?;
+    ///
+    /// // Who wants to wait for that asks again, from outside.
+    /// led.unregister()?;
+    /// assert!(!led.is_registered());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn unregister_deferred(&self) {
         self.header.unregister_deferred();
     }
@@ -1081,6 +1336,22 @@ impl<T: Operations> Object<T> {
     /// # Errors
     ///
     /// [`ENOMEM`]; what the initialisation of the value returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use holdfast::example::{self, Led};
+    /// # use kernel::sync::atomic::Relaxed;
+    /// # let device = example::device()?;
+    /// # let led = Led::register(device.as_ref().as_ref())?;
+    /// use kernel::str::CString;
+    ///
+    /// let label: &CString = led.keep(CString::try_from_fmt(fmt!("LED of {}", 2026)))?;
+    ///
+    /// led.unregister()?;
+    /// assert!(**label == *c"LED of 2026");
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn keep<V: Send + Sync + 'static, E>(&self, value: impl Init<V, E>) -> Result<&V>
     where
         Error: From<E>,
@@ -1142,6 +1413,35 @@ unsafe impl<T: Operations> AlwaysRefCounted for Object<T> {
 /// Lent to a driver's operations for as long as they run. It dereferences to
 /// [`Operations::Bound`], whose lifetime `'bound` the driver cannot choose, so that nothing can be
 /// put in there that lives less long, and nothing of it can be kept.
+///
+/// # Examples
+///
+/// ```
+/// # use holdfast::example::{self, Led};
+/// # use kernel::sync::atomic::Relaxed;
+/// # let device = example::device()?;
+/// # let led = Led::register(device.as_ref().as_ref())?;
+/// use holdfast::object::Access;
+///
+/// /// A part of a driver that is only called inside.
+/// fn dim(led: &Access<'_, '_, Led>) -> u32 {
+///     // What is bound, with or without its name:
+///     let brightness = led.brightness.load(Relaxed) / 2;
+///     led.bound().brightness.store(brightness, Relaxed);
+///
+///     // The object with its data, and the device, which is bound until this returns:
+///     assert_eq!(**led.object(), 255);
+///     assert!(led.parent().name().to_bytes().starts_with(b"holdfast-example"));
+///
+///     // What an object below this one is registered with:
+///     assert!(led.registered().object().is_registered());
+///     brightness
+/// }
+///
+/// led.access(|led| led.brightness.store(200, Relaxed))?;
+/// assert_eq!(led.access(dim)?, 100);
+/// # Ok::<(), Error>(())
+/// ```
 pub struct Access<'access, 'bound, T: Operations> {
     object: &'access Object<T>,
     bound: &'access T::Bound<'bound>,
@@ -1182,6 +1482,24 @@ impl<'bound, T: Operations> Deref for Access<'_, 'bound, T> {
 }
 
 /// An object that is not registered.
+///
+/// # Examples
+///
+/// ```
+/// use holdfast::object::Unregistered;
+/// # use holdfast::example::{self, Led};
+/// # use kernel::sync::atomic::Relaxed;
+/// # let device = example::device()?;
+///
+/// let led = Unregistered::<Led>::new(127)?;
+/// // The door is closed, and nobody else knows the object. It is freed if nothing becomes of it.
+/// assert!(!led.is_registered());
+/// assert_eq!(**led, 127);
+///
+/// let led = led.register(device.as_ref().as_ref(), 60)?;
+/// assert_eq!(led.access(|led| led.brightness.load(Relaxed))?, 60);
+/// # Ok::<(), Error>(())
+/// ```
 ///
 /// # Invariants
 ///
@@ -1307,6 +1625,28 @@ impl<T: Operations> Drop for Unregistered<T> {
 /// It ends when this is dropped, at the latest; [`Object::unregister`] ends it earlier, and the
 /// unbind of the parent ends it if this was forgotten. Who drops this where [`Object::unregister`]
 /// would answer [`EDEADLK`] does not wait for the end, which comes when it has gone on.
+///
+/// # Examples
+///
+/// ```
+/// # use holdfast::example::{self, Led};
+/// # use kernel::sync::atomic::Relaxed;
+/// # let device = example::device()?;
+/// # let led = Led::register(device.as_ref().as_ref())?;
+/// use holdfast::object::Registration;
+///
+/// /// What a driver keeps for as long as it is bound.
+/// struct DriverData {
+///     led: Registration<Led>,
+/// }
+///
+/// let data = DriverData { led };
+/// let reference = data.led.reference();
+/// assert!(reference.is_registered());
+/// drop(data);
+/// assert!(!reference.is_registered());
+/// # Ok::<(), Error>(())
+/// ```
 #[must_use = "the registration ends when this is dropped"]
 pub struct Registration<T: Operations> {
     object: ARef<Object<T>>,

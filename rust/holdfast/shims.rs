@@ -95,6 +95,14 @@ extern "C" {
 
     #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
     pub(crate) fn holdfast_kunit_race_rounds() -> c_uint;
+    #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
+    pub(crate) fn holdfast_kunit_open(devt: bindings::dev_t, flags: c_int) -> *mut bindings::file;
+    #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
+    pub(crate) fn holdfast_kunit_map(
+        file: *mut bindings::file,
+        length: usize,
+        writable: bool,
+    ) -> isize;
 
     #[cfg(all(CONFIG_HOLDFAST_KUNIT_TEST, CONFIG_IRQ_SIM))]
     pub(crate) fn holdfast_sim_create(irq: *mut c_uint) -> *mut bindings::irq_domain;

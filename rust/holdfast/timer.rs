@@ -8,20 +8,74 @@
 //!
 //! # Examples
 //!
-//! ```ignore
-//! impl object::Operations for Nic {
-//!     const CALLBACKS: Callbacks<Self> = Callbacks::new().with_timer::<0>();
-//!     // …
-//! }
+//! A watchdog that is fed every ten milliseconds:
 //!
-//! impl timer::Operations for Nic {
-//!     fn expired(access: &Access<'_, '_, Self>) {
-//!         access.bar.write32(WATCHDOG, 1);
-//!         let _ = access.object().timer::<0>().start(Delta::from_millis(100));
+//! ```
+//! use holdfast::{
+//!     callbacks::Callbacks,
+//!     class::Class,
+//!     object::{
+//!         self,
+//!         Access,
+//!         Object,
+//!         Unregistered, //
+//!     },
+//!     timer, //
+//! };
+//! use kernel::{
+//!     device::{
+//!         Bound,
+//!         Device, //
+//!     },
+//!     prelude::*,
+//!     sync::Completion,
+//!     time::Delta, //
+//! };
+//! # use holdfast::testing;
+//!
+//! struct Nic;
+//!
+//! /// The number of the timer.
+//! const WATCHDOG: u64 = 0;
+//!
+//! impl object::Operations for Nic {
+//!     type Parent = Device<Bound>;
+//!     type Structure = object::ClassDevice;
+//!     type Data = Completion;
+//!     type Bound<'bound> = ();
+//!     type Argument = ();
+//!
+//!     const CLASS: Class = Class::new(c"example_watchdog", c"example-watchdog");
+//!     const CALLBACKS: Callbacks<Self> = Callbacks::new().with_timer::<WATCHDOG>();
+//!
+//!     fn bind<'bound>(
+//!         _object: &'bound Object<Self>,
+//!         _parent: &'bound Device<Bound>,
+//!         _argument: (),
+//!     ) -> impl PinInit<Self::Bound<'bound>, Error> + 'bound {
+//!         Ok(())
 //!     }
 //! }
 //!
-//! object.timer::<0>().start(Delta::from_millis(100))?;
+//! impl timer::Operations<WATCHDOG> for Nic {
+//!     fn expired(access: &Access<'_, '_, Self>) {
+//!         // Inside the door, but in softirq context.
+//!         access.object().complete_all();
+//!         // Refused when the end has begun, so there is nothing that the driver has to stop.
+//!         let _ = access.object().timer::<WATCHDOG>().start(Delta::from_millis(10));
+//!     }
+//! }
+//!
+//! # let parent = testing::Parent::new()?;
+//! // The data is a completion, for whoever waits for the first expiry.
+//! let nic = Unregistered::<Nic>::new(Completion::new())?.register(&parent, ())?;
+//! nic.timer::<WATCHDOG>().start(Delta::from_millis(10))?;
+//! nic.wait_for_completion();
+//!
+//! nic.unregister()?;
+//! let again = nic.timer::<WATCHDOG>().start(Delta::from_millis(10));
+//! assert_eq!(again, Err(ENODEV));
+//! # Ok::<(), Error>(())
 //! ```
 
 use crate::object::{
@@ -46,6 +100,43 @@ use kernel::{
 };
 
 /// A timer of a driver with the number `ID`.
+/// # Examples
+///
+/// What may sleep belongs into work, which the timer queues:
+///
+/// ```
+/// # use holdfast::{callbacks::Callbacks, testing, timer, work};
+/// # use holdfast::object::{self, Access, Unregistered};
+/// # use kernel::sync::Completion;
+/// # use kernel::time::Delta;
+/// # testing::object! {
+/// #     struct Link: Completion;
+/// #     const CALLBACKS: Callbacks<Self> = Callbacks::new()
+/// #         .with_work::<0>()
+/// #         .with_timer::<0>();
+/// #     fn bind(_argument: ()) -> () {
+/// #         Ok(())
+/// #     }
+/// # }
+/// #
+/// impl timer::Operations for Link {
+///     fn expired(access: &Access<'_, '_, Self>) {
+///         let _ = access.object().work::<0>().queue();
+///     }
+/// }
+///
+/// impl work::Operations for Link {
+///     fn run(access: &Access<'_, '_, Self>) {
+///         access.object().complete_all();
+///     }
+/// }
+///
+/// # let parent = testing::Parent::new()?;
+/// let link = Unregistered::<Link>::new(Completion::new())?.register(&parent, ())?;
+/// link.timer::<0>().start(Delta::from_micros(100))?;
+/// link.wait_for_completion();
+/// # Ok::<(), Error>(())
+/// ```
 pub trait Operations<const ID: u64 = 0>: object::Operations {
     /// The time has come.
     ///
@@ -172,6 +263,42 @@ impl Item {
 }
 
 /// A timer of an object, to be started.
+/// # Examples
+///
+/// ```
+/// # use holdfast::{callbacks::Callbacks, testing, timer};
+/// # use holdfast::object::{self, Access, Unregistered};
+/// # use kernel::sync::Completion;
+/// # use kernel::time::Delta;
+/// # testing::object! {
+/// #     struct Lamp: Completion;
+/// #     const CALLBACKS: Callbacks<Self> = Callbacks::new().with_timer::<0>();
+/// #     fn bind(_argument: ()) -> () {
+/// #         Ok(())
+/// #     }
+/// # }
+/// #
+/// # impl timer::Operations for Lamp {
+/// #     fn expired(access: &Access<'_, '_, Self>) {
+/// #         access.object().complete_all();
+/// #     }
+/// # }
+/// #
+/// # let parent = testing::Parent::new()?;
+/// let lamp = Unregistered::<Lamp>::new(Completion::new())?.register(&parent, ())?;
+/// let dim = lamp.timer::<0>();
+///
+/// dim.start(Delta::from_secs(3600))?;
+/// assert!(dim.cancel());
+/// assert!(!dim.cancel());
+///
+/// // The second start is in place of the first.
+/// dim.start(Delta::from_secs(3600))?;
+/// dim.start(Delta::from_millis(1))?;
+/// lamp.wait_for_completion();
+/// assert!(!dim.cancel());
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct Timer<'a>(&'a Item);
 
@@ -179,6 +306,48 @@ impl<T: object::Operations> Object<T> {
     /// The timer with the number `ID`.
     ///
     /// It must have been declared in [`object::Operations::CALLBACKS`], else this does not compile.
+    /// # Examples
+    ///
+    /// A type of objects can have any number of timers:
+    ///
+    /// ```
+    /// # use holdfast::{callbacks::Callbacks, testing, timer};
+    /// # use holdfast::object::{self, Access, Unregistered};
+    /// # use kernel::sync::Completion;
+    /// # use kernel::time::Delta;
+    /// # testing::object! {
+    /// #     struct Radio: Completion;
+    /// #     const CALLBACKS: Callbacks<Self> = Callbacks::new()
+    /// #         .with_timer::<RETRY>()
+    /// #         .with_timer::<GIVE_UP>();
+    /// #     fn bind(_argument: ()) -> () {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// #
+    /// const RETRY: u64 = 1;
+    /// const GIVE_UP: u64 = 2;
+    ///
+    /// impl timer::Operations<RETRY> for Radio {
+    ///     fn expired(access: &Access<'_, '_, Self>) {
+    ///         let _ = access.object().timer::<RETRY>().start(Delta::from_millis(1));
+    ///     }
+    /// }
+    ///
+    /// impl timer::Operations<GIVE_UP> for Radio {
+    ///     fn expired(access: &Access<'_, '_, Self>) {
+    ///         access.object().timer::<RETRY>().cancel();
+    ///         access.object().complete_all();
+    ///     }
+    /// }
+    ///
+    /// # let parent = testing::Parent::new()?;
+    /// let radio = Unregistered::<Radio>::new(Completion::new())?.register(&parent, ())?;
+    /// radio.timer::<RETRY>().start(Delta::from_millis(1))?;
+    /// radio.timer::<GIVE_UP>().start(Delta::from_millis(5))?;
+    /// radio.wait_for_completion();
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn timer<const ID: u64>(&self) -> Timer<'_>
     where
         T: Operations<ID>,

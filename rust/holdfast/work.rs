@@ -7,19 +7,73 @@
 //!
 //! # Examples
 //!
-//! ```ignore
-//! impl object::Operations for Nic {
-//!     const CALLBACKS: Callbacks<Self> = Callbacks::new().with_work::<0>();
-//!     // …
-//! }
+//! A receive ring that is refilled outside of the interrupt that empties it:
 //!
-//! impl work::Operations for Nic {
-//!     fn run(access: &Access<'_, '_, Self>) {
-//!         access.bar.write32(REFILL, 1);
+//! ```
+//! use holdfast::{
+//!     callbacks::Callbacks,
+//!     class::Class,
+//!     object::{
+//!         self,
+//!         Access,
+//!         Object,
+//!         Unregistered, //
+//!     },
+//!     work, //
+//! };
+//! use kernel::{
+//!     device::{
+//!         Bound,
+//!         Device, //
+//!     },
+//!     prelude::*,
+//!     sync::Completion, //
+//! };
+//! # use holdfast::testing;
+//!
+//! struct Nic;
+//!
+//! /// The number of the work.
+//! const REFILL: u64 = 0;
+//!
+//! impl object::Operations for Nic {
+//!     type Parent = Device<Bound>;
+//!     type Structure = object::ClassDevice;
+//!     type Data = Completion;
+//!     type Bound<'bound> = ();
+//!     type Argument = ();
+//!
+//!     const CLASS: Class = Class::new(c"example_nic", c"example-nic");
+//!     const CALLBACKS: Callbacks<Self> = Callbacks::new().with_work::<REFILL>();
+//!
+//!     fn bind<'bound>(
+//!         _object: &'bound Object<Self>,
+//!         _parent: &'bound Device<Bound>,
+//!         _argument: (),
+//!     ) -> impl PinInit<Self::Bound<'bound>, Error> + 'bound {
+//!         Ok(())
 //!     }
 //! }
 //!
-//! object.work::<0>().queue()?;
+//! impl work::Operations<REFILL> for Nic {
+//!     fn run(access: &Access<'_, '_, Self>) {
+//!         // Inside the door: it may sleep, and use what is bound.
+//!         access.object().complete_all();
+//!     }
+//! }
+//!
+//! # let parent = testing::Parent::new()?;
+//! // The data is a completion, for whoever waits for the first refill.
+//! let nic = Unregistered::<Nic>::new(Completion::new())?;
+//! assert_eq!(nic.work::<REFILL>().queue(), Err(ENODEV));
+//!
+//! let nic = nic.register(&parent, ())?;
+//! assert!(nic.work::<REFILL>().queue()?);
+//! nic.wait_for_completion();
+//!
+//! nic.unregister()?;
+//! assert_eq!(nic.work::<REFILL>().queue(), Err(ENODEV));
+//! # Ok::<(), Error>(())
 //! ```
 
 use crate::{
@@ -47,6 +101,56 @@ use kernel::{
 };
 
 /// The work of a driver with the number `ID`.
+/// # Examples
+///
+/// Work that ends its own object, and work that does something periodically:
+///
+/// ```
+/// # use holdfast::{callbacks::Callbacks, testing, work};
+/// # use holdfast::object::{self, Access, Unregistered};
+/// # use kernel::sync::Completion;
+/// # use kernel::time::Delta;
+/// # testing::object! {
+/// #     struct Card: Completion;
+/// #     const CALLBACKS: Callbacks<Self> = Callbacks::new()
+/// #         .with_work::<EJECT>()
+/// #         .with_work::<POLL>();
+/// #     fn bind(_argument: ()) -> () {
+/// #         Ok(())
+/// #     }
+/// # }
+/// #
+/// const EJECT: u64 = 0;
+/// const POLL: u64 = 1;
+///
+/// impl work::Operations<EJECT> for Card {
+///     fn run(access: &Access<'_, '_, Self>) {
+///         // It would wait for itself in `unregister`, which answers `EDEADLK`.
+///         access.object().unregister_deferred();
+///     }
+/// }
+///
+/// impl work::Operations<POLL> for Card {
+///     fn run(access: &Access<'_, '_, Self>) {
+///         access.object().complete_all();
+///         // Refused when the end has begun, so there is nothing that the driver has to stop.
+///         let _ = access.object().work::<POLL>().queue_after(Delta::from_millis(1));
+///     }
+/// }
+///
+/// # let parent = testing::Parent::new()?;
+/// let card = Unregistered::<Card>::new(Completion::new())?.register(&parent, ())?;
+/// card.work::<POLL>().queue()?;
+/// card.wait_for_completion();
+///
+/// card.work::<EJECT>().queue()?;
+/// while card.is_registered() {
+///     core::hint::spin_loop();
+/// }
+/// assert_eq!(card.unregister()?, object::Outcome::AlreadyDone);
+/// assert_eq!(card.work::<POLL>().queue(), Err(ENODEV));
+/// # Ok::<(), Error>(())
+/// ```
 pub trait Operations<const ID: u64 = 0>: object::Operations {
     /// Does the work.
     ///
@@ -155,6 +259,42 @@ impl Item {
 }
 
 /// A work item of an object, to be queued.
+/// # Examples
+///
+/// ```
+/// # use holdfast::{callbacks::Callbacks, testing, work};
+/// # use holdfast::object::{self, Access, Unregistered};
+/// # use kernel::sync::Completion;
+/// # use kernel::time::Delta;
+/// # testing::object! {
+/// #     struct Led: Completion;
+/// #     const CALLBACKS: Callbacks<Self> = Callbacks::new().with_work::<0>();
+/// #     fn bind(_argument: ()) -> () {
+/// #         Ok(())
+/// #     }
+/// # }
+/// #
+/// # impl work::Operations for Led {
+/// #     fn run(access: &Access<'_, '_, Self>) {
+/// #         access.object().complete_all();
+/// #     }
+/// # }
+/// #
+/// # let parent = testing::Parent::new()?;
+/// let led = Unregistered::<Led>::new(Completion::new())?.register(&parent, ())?;
+/// let switch_off = led.work::<0>();
+///
+/// // In ten seconds, and not later because somebody asks again.
+/// assert!(switch_off.queue_after(Delta::from_secs(10))?);
+/// assert!(!switch_off.queue_after(Delta::from_secs(20))?);
+///
+/// // Now, in place of that.
+/// assert!(switch_off.cancel());
+/// assert!(!switch_off.cancel());
+/// assert!(switch_off.queue()?);
+/// led.wait_for_completion();
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct Work<'a>(&'a Item);
 
@@ -162,6 +302,44 @@ impl<T: object::Operations> Object<T> {
     /// The work with the number `ID`.
     ///
     /// It must have been declared in [`object::Operations::CALLBACKS`], else this does not compile.
+    /// # Examples
+    ///
+    /// A type of objects can have any number of works, which run at the same time:
+    ///
+    /// ```
+    /// # use holdfast::{callbacks::Callbacks, testing, work};
+    /// # use holdfast::object::{self, Access, Unregistered};
+    /// # use kernel::sync::Completion;
+    /// # testing::object! {
+    /// #     struct Disk: Completion;
+    /// #     const CALLBACKS: Callbacks<Self> = Callbacks::new()
+    /// #         .with_work::<FLUSH>()
+    /// #         .with_work::<SCRUB>();
+    /// #     fn bind(_argument: ()) -> () {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// #
+    /// const FLUSH: u64 = 1;
+    /// const SCRUB: u64 = 2;
+    /// # impl work::Operations<FLUSH> for Disk {
+    /// #     fn run(access: &Access<'_, '_, Self>) {
+    /// #         access.object().complete_all();
+    /// #     }
+    /// # }
+    /// # impl work::Operations<SCRUB> for Disk {
+    /// #     fn run(access: &Access<'_, '_, Self>) {
+    /// #         access.object().wait_for_completion();
+    /// #     }
+    /// # }
+    ///
+    /// # let parent = testing::Parent::new()?;
+    /// let disk = Unregistered::<Disk>::new(Completion::new())?.register(&parent, ())?;
+    /// disk.work::<SCRUB>().queue()?;
+    /// disk.work::<FLUSH>().queue()?;
+    /// # disk.wait_for_completion();
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn work<const ID: u64>(&self) -> Work<'_>
     where
         T: Operations<ID>,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from . import console, kernel, modules, paths, toolchain
 
@@ -23,17 +24,22 @@ def _for_rustdoc(options: list[str]) -> list[str]:
     return kept
 
 
+def command(output: Path, *options: str) -> tuple[list[str], dict[str, str]]:
+    """Tell how to run rustdoc on the library as kbuild compiled it in `output`, and where."""
+    build_env, compiled_with = modules.rustc_command(output, "rust/holdfast.o")
+    env = toolchain.environment() | build_env
+    return [env["RUSTDOC"], *_for_rustdoc(compiled_with), *options], env
+
+
 def run(_arguments: argparse.Namespace) -> int:
     """Document the library crate with the options that kbuild compiled it with."""
     kernel_ = kernel.ensure("debug")
     output = paths.BUILD / "modules" / "stock-debug"
     modules.build(kernel_, output)
-    build_env, options = modules.rustc_command(output, "rust/holdfast.o")
-    env = toolchain.environment() | build_env
-    directory = paths.BUILD / "doc"
+    rustdoc, env = command(output, *LINTS, "--output", str(paths.BUILD / "doc"))
     console.step(
         "Documenting the library",
-        [env["RUSTDOC"], *_for_rustdoc(options), *LINTS, "--output", str(directory)],
+        rustdoc,
         log=paths.LOGS / "doc.log",
         cwd=output,
         env=env,

@@ -48,7 +48,9 @@ def sync(tree: Path) -> int:
         ["rsync", "-rp", "--links", "--checksum", "--delete", "--delete-excluded"]
         + ["--exclude=*.o", "--exclude=.*.cmd", "--exclude=*.ko", "--exclude=*.mod"]
         + ["--exclude=*.mod.c", "--exclude=modules.order", "--exclude=*.rmeta"]
-        + ["--exclude=exports_generated.h", "--exclude=target", *present, str(target)],
+        + ["--exclude=exports_generated.h", "--exclude=holdfast_examples.rs"]
+        + ["--exclude=.examples", "--exclude=examples.log"]
+        + ["--exclude=target", *present, str(target)],
         log=paths.LOGS / "intree.log",
     )
     # Where kunit.py looks for it when it is given the directory.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shutil
 import subprocess
@@ -12,7 +13,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import console, guest_image, kernel, kernel_source, modules, packages, paths, toolchain
+from . import (
+    console,
+    doc,
+    examples,
+    guest_image,
+    kernel,
+    kernel_source,
+    modules,
+    packages,
+    paths,
+    toolchain,
+)
 
 # Checks of checkpatch that cannot apply to files outside the kernel's tree:
 CHECKPATCH_IGNORED = [
@@ -214,6 +226,32 @@ def _warnings(lines: list[str]) -> Iterable[str]:
         yield from (more for more in lines[number + 1 : number + 4] if more.startswith(" "))
 
 
+def examples_of_items() -> list[str]:
+    """Every public item of the library has an example, and every example is a test."""
+    sources = files("rust/*.rs")
+    found = [
+        finding
+        for path in sources
+        for finding in examples.not_run(_relative(path), path.read_text())
+    ]
+    output = paths.BUILD / "modules" / "stock-debug"
+    modules.build(kernel.ensure("debug"), output)
+    directory = paths.BUILD / "lint" / "items"
+    rustdoc, env = doc.command(
+        output, "-Zunstable-options", "--output-format=json", "--output", str(directory)
+    )
+    console.step(
+        "Asking rustdoc what is public",
+        rustdoc,
+        log=paths.LOGS / "lint-items.log",
+        cwd=output,
+        env=env,
+    )
+    described = json.loads((directory / "holdfast.json").read_text())
+    prefix = f"{paths.CHECKOUT}/"
+    return found + [finding.removeprefix(prefix) for finding in examples.missing(described)]
+
+
 def checkpatch() -> list[str]:
     """The kernel's checkpatch, as strict as it gets."""
     script = kernel_source.stock().path / "scripts/checkpatch.pl"
@@ -262,6 +300,7 @@ CHECKS = [
     Check("checkpatch --strict on C, Rust and Kconfig", checkpatch),
     Check("clippy on the programs of the tests", clippy_of_programs),
     Check("clippy and W=1 on the modules, sparse on the C shims", module_build),
+    Check("an example of every public item of the library", examples_of_items),
 ]
 
 

@@ -60,6 +60,17 @@ def parse(lines: Iterable[str], *, show: bool = False) -> Any:  # noqa: ANN401 -
     return parser.parse_run_tests(list(lines), printers.stdout if show else printers.null_printer)
 
 
+def separate(lines: Iterable[str]) -> list[list[str]]:
+    """Take apart what the modules of a kernel printed, each a KTAP document of its own."""
+    documents: list[list[str]] = []
+    for line in lines:
+        if line.startswith("KTAP version"):
+            documents.append([])
+        if documents:
+            documents[-1].append(line)
+    return documents
+
+
 def totals(files: Iterable[Path]) -> tuple[int, int, int]:
     """Add up passed, failed and skipped tests; what crashed or is malformed failed."""
     passed = failed = skipped = 0

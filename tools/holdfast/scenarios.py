@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import itertools
 import json
 import os
 import re
@@ -29,6 +30,8 @@ from . import console, guest_image, kernel, kunit, machine, paths, results, self
 # than worked for, so two of those machines run well side by side.
 FLAVOURS = {"debug-kobject-release": 2, "debug": 1}
 KUNIT = "kunit"
+# One for each module with suites, in the order in which the guest loads them.
+KUNIT_RESULTS = ["kunit-x86_64", "kunit-x86_64-examples"]
 _NO_LEAKS = "no-leaks"
 _MACHINE_SECONDS = 300.0
 """For booting, the leak check and powering off, beyond the scenarios' own limits."""
@@ -263,18 +266,21 @@ def _jobs(flavour: str, every: Sequence[Scenario], program: Path, only: str | No
 
 def _judge_kunit(done: _Done) -> bool:
     """Have the kernel's parser judge what the suites printed on the console."""
-    tap = paths.RESULTS / "kunit-x86_64.tap"
     printed = done.outcome.scanner.sections.get(KUNIT, [])
     ktap = [str(line) for line in results.kernel_parser().extract_tap_lines(printed)]
-    counts = results.parse(ktap, show=True).counts
     cases = list(done.cases)
-    if counts.total():
-        tap.write_text("\n".join(ktap) + "\n")
-    else:
-        cases.append(results.Case("kunit-x86_64-ran", passed=False, problem="no test ran"))
+    failed = False
+    # The library's suites, and the examples.
+    for name, document in itertools.zip_longest(KUNIT_RESULTS, results.separate(ktap)):
+        counts = results.parse(document or [], show=True).counts
+        if name and counts.total():
+            (paths.RESULTS / f"{name}.tap").write_text("\n".join(document) + "\n")
+        else:
+            problem = "no test ran" if name else "there are more results than modules"
+            cases.append(results.Case(f"{name or KUNIT}-ran", passed=False, problem=problem))
+        failed |= bool(counts.failed or counts.crashed or counts.errors)
     # Every test can pass and the machine still have something to say.
     results.write_ktap(paths.RESULTS / "kunit-x86_64-run.tap", cases, suite="kunit-x86_64-run")
-    failed = counts.failed or counts.crashed or counts.errors or not counts.total()
     return not failed and all(case.passed for case in cases)
 
 
@@ -283,7 +289,7 @@ def run_all(
 ) -> bool:
     """Run the scenarios, the KUnit suites, or both; tell whether all is well."""
     paths.RESULTS.mkdir(parents=True, exist_ok=True)
-    stale = ["kunit-x86_64", "kunit-x86_64-run"] if kunit else []
+    stale = [*KUNIT_RESULTS, "kunit-x86_64-run"] if kunit else []
     stale += [f"scenarios-{flavour}" for flavour in flavours] if scenarios else []
     for name in stale:
         (paths.RESULTS / f"{name}.tap").unlink(missing_ok=True)

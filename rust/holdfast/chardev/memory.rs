@@ -46,9 +46,29 @@ use kernel::{
 ///
 /// # Examples
 ///
-/// ```ignore
-/// let pages = Pages::new(1)?;
+/// ```
+/// use holdfast::chardev::Pages;
+/// use kernel::page::PAGE_SIZE;
+///
+/// let pages = Pages::new(2)?;
+/// assert_eq!(pages.size(), 2 * PAGE_SIZE);
+///
+/// // Words, which user space never sees half written:
 /// pages.store(0, 42)?;
+/// assert_eq!(pages.load(0)?, 42);
+/// assert_eq!(pages.store(1, 42), Err(EINVAL));
+///
+/// // Bytes, also across the border of two pages:
+/// let mut bytes = [0; 3];
+/// pages.write(PAGE_SIZE - 1, &[1, 2, 3])?;
+/// pages.read(PAGE_SIZE - 1, &mut bytes)?;
+/// assert_eq!(bytes, [1, 2, 3]);
+/// assert_eq!(pages.write(2 * PAGE_SIZE - 1, &[1, 2]), Err(EINVAL));
+///
+/// // For `fault`:
+/// assert!(pages.page(1).is_ok());
+/// assert!(pages.page(2).is_err());
+/// # Ok::<(), Error>(())
 /// ```
 pub struct Pages {
     pages: KVVec<Page>,
@@ -120,6 +140,53 @@ impl Pages {
     /// # Errors
     ///
     /// [`EINVAL`] if that is beyond their end, [`EFAULT`] if nothing could be copied.
+    /// # Examples
+    ///
+    /// ```
+    /// # use holdfast::chardev::{self, *};
+    /// # use holdfast::{object::{Access, Unregistered}, testing::{self, File}};
+    /// # use kernel::fs::file::flags::*;
+    /// # use kernel::{iov::{IovIterDest, IovIterSource}, page::PAGE_SIZE};
+    /// # testing::object! {
+    /// #     struct Buffer: ();
+    /// #     const CHARACTER_DEVICE: Option<Functions<Self>> = Some(Functions::new());
+    /// #     fn bind(_argument: ()) -> Pages {
+    /// #         Pages::new(1)
+    /// #     }
+    /// # }
+    /// #
+    /// # #[vtable]
+    /// # impl chardev::Operations for Buffer {
+    /// #     type File = ();
+    /// #
+    /// #     fn open(_access: &Access<'_, '_, Self>, _flags: Flags) -> Result {
+    /// #         Ok(())
+    /// #     }
+    /// #
+    /// fn read(
+    ///     access: &Access<'_, '_, Self>,
+    ///     _file: &Handle<'_, Self>,
+    ///     position: &mut i64,
+    ///     buffer: &mut IovIterDest<'_>,
+    /// ) -> Result<usize> {
+    ///     let offset = usize::try_from(*position)?;
+    ///     let length = buffer.len().min(access.size().saturating_sub(offset));
+    ///     let read = access.copy_to(offset, length, buffer)?;
+    ///     *position += read as i64;
+    ///     Ok(read)
+    /// }
+    /// # }
+    ///
+    /// # let parent = testing::Parent::new()?;
+    /// let registration = Unregistered::<Buffer>::new(())?.register(&parent, ())?;
+    /// registration.access(|access| access.write(0, b"Hold"))??;
+    ///
+    /// let file = File::open(&registration, O_RDONLY)?;
+    /// let mut bytes = [0; 4];
+    /// assert_eq!(file.read(&mut bytes)?, 4);
+    /// assert_eq!(&bytes, b"Hold");
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn copy_to(
         &self,
         offset: usize,
@@ -141,6 +208,53 @@ impl Pages {
     /// # Errors
     ///
     /// [`EINVAL`] if that is beyond their end, [`EFAULT`] if nothing could be copied.
+    /// # Examples
+    ///
+    /// ```
+    /// # use holdfast::chardev::{self, *};
+    /// # use holdfast::{object::{Access, Unregistered}, testing::{self, File}};
+    /// # use kernel::fs::file::flags::*;
+    /// # use kernel::{iov::{IovIterDest, IovIterSource}, page::PAGE_SIZE};
+    /// # testing::object! {
+    /// #     struct Sink: ();
+    /// #     const CHARACTER_DEVICE: Option<Functions<Self>> = Some(Functions::new());
+    /// #     fn bind(_argument: ()) -> Pages {
+    /// #         Pages::new(1)
+    /// #     }
+    /// # }
+    /// #
+    /// # #[vtable]
+    /// # impl chardev::Operations for Sink {
+    /// #     type File = ();
+    /// #
+    /// #     fn open(_access: &Access<'_, '_, Self>, _flags: Flags) -> Result {
+    /// #         Ok(())
+    /// #     }
+    /// #
+    /// fn write(
+    ///     access: &Access<'_, '_, Self>,
+    ///     _file: &Handle<'_, Self>,
+    ///     position: &mut i64,
+    ///     buffer: &mut IovIterSource<'_>,
+    /// ) -> Result<usize> {
+    ///     let offset = usize::try_from(*position)?;
+    ///     let length = buffer.len().min(access.size().saturating_sub(offset));
+    ///     let written = access.copy_from(offset, length, buffer)?;
+    ///     *position += written as i64;
+    ///     Ok(written)
+    /// }
+    /// # }
+    ///
+    /// # let parent = testing::Parent::new()?;
+    /// let registration = Unregistered::<Sink>::new(())?.register(&parent, ())?;
+    ///
+    /// let file = File::open(&registration, O_WRONLY)?;
+    /// assert_eq!(file.write(b"fast")?, 4);
+    /// let mut bytes = [0; 4];
+    /// registration.access(|access| access.read(0, &mut bytes))??;
+    /// assert_eq!(&bytes, b"fast");
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn copy_from(
         &self,
         offset: usize,
@@ -225,6 +339,27 @@ impl Pages {
 /// For `'a`, and beyond it for as long as the registration whose operation returns it has not
 /// ended, the frame belongs to the driver, and user space may read and write it at any time. A page
 /// is reference-counted, and of order 0.
+/// # Examples
+///
+/// ```
+/// use holdfast::chardev::{
+///     Memory,
+///     Pages, //
+/// };
+///
+/// /// The page of the file that is number `page`: a header, and then the data in a ring.
+/// fn page<'a>(header: &'a Pages, ring: &'a Pages, page: usize) -> Result<Memory<'a>> {
+///     match page {
+///         0 => header.page(0),
+///         _ => ring.page(page - 1),
+///     }
+/// }
+///
+/// let (header, ring) = (Pages::new(1)?, Pages::new(4)?);
+/// assert!(page(&header, &ring, 4).is_ok());
+/// assert!(page(&header, &ring, 5).is_err());
+/// # Ok::<(), Error>(())
+/// ```
 pub struct Memory<'a> {
     frame: Frame,
     _owner: PhantomData<&'a ()>,
@@ -244,6 +379,59 @@ impl<'a> Memory<'a> {
     ///
     /// Until the page is freed, user space may read and write it at any time: there must not be
     /// references into it, and all copying must bear it.
+    /// # Examples
+    ///
+    /// ```
+    /// # use holdfast::chardev::{self, *};
+    /// # use holdfast::{object::{Access, Unregistered}, testing::{self, File}};
+    /// # use kernel::fs::file::flags::*;
+    /// # use kernel::page::PAGE_SIZE;
+    /// # use kernel::{alloc::flags::__GFP_ZERO, page::Page};
+    /// # testing::object! {
+    /// #     struct Single: ();
+    /// #     const CHARACTER_DEVICE: Option<Functions<Self>> = Some(Functions::new());
+    /// #     fn bind(_argument: ()) -> Page {
+    /// #         Ok(Page::alloc_page(GFP_KERNEL | __GFP_ZERO)?)
+    /// #     }
+    /// # }
+    /// #
+    /// # #[vtable]
+    /// # impl chardev::Operations for Single {
+    /// #     type File = ();
+    /// #
+    /// #     fn open(_access: &Access<'_, '_, Self>, _flags: Flags) -> Result {
+    /// #         Ok(())
+    /// #     }
+    /// #
+    /// # fn mmap(
+    /// #     _access: &Access<'_, '_, Self>,
+    /// #     _file: &Handle<'_, Self>,
+    /// #     area: &Area,
+    /// # ) -> Result<Backing> {
+    /// #     if !area.is_within(PAGE_SIZE) {
+    /// #         return Err(EINVAL);
+    /// #     }
+    /// #     Ok(Backing::pages())
+    /// # }
+    /// #
+    /// fn fault<'access>(
+    ///     access: &'access Access<'_, '_, Self>,
+    ///     _file: &'access Handle<'_, Self>,
+    ///     _page: usize,
+    /// ) -> Result<Memory<'access>> {
+    ///     // SAFETY: The page is zeroed, and nobody has references into it or copies to it.
+    ///     Ok(unsafe { Memory::from_page(access.bound()) })
+    /// }
+    /// # }
+    ///
+    /// # let parent = testing::Parent::new()?;
+    /// let registration = Unregistered::<Single>::new(())?.register(&parent, ())?;
+    /// let mapped = File::open(&registration, O_RDWR)?.map(PAGE_SIZE)?;
+    /// assert_eq!(mapped.read::<u32>(0)?, 0);
+    /// mapped.write(0, &7u32)?;
+    /// assert_eq!(mapped.read::<u32>(0)?, 7);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub unsafe fn from_page(page: &'a Page) -> Self {
         // INVARIANT: By the safety requirements, and those of `Page`. A mapping has a reference of
         // its own, so it does not matter when the driver drops the page.
@@ -268,6 +456,40 @@ impl<'a> Memory<'a> {
     /// - User space may read and write all of the frame at any time, and cannot by that make the
     ///   device access memory that is not user space's.
     /// - No other mapping of it may be cached differently.
+    /// # Examples
+    ///
+    /// What the abstraction of a resource could have, for a driver to return from `fault`:
+    ///
+    /// ```
+    /// # use holdfast::chardev::Memory;
+    /// # use kernel::{bindings::phys_addr_t, page::{PAGE_SHIFT, PAGE_SIZE}, prelude::*};
+    /// /// Registers for user space, in frames of their own.
+    /// ///
+    /// /// # Invariants
+    /// ///
+    /// /// It owns the `pages` frames from the physical address `start` on, which nobody else maps.
+    /// /// The device does nothing with them that could harm others.
+    /// struct UserRegisters {
+    ///     start: phys_addr_t,
+    ///     pages: usize,
+    /// }
+    ///
+    /// impl UserRegisters {
+    ///     fn page(&self, page: usize) -> Result<Memory<'_>> {
+    ///         if page >= self.pages {
+    ///             return Err(EINVAL);
+    ///         }
+    ///         let address = self.start + ((page << PAGE_SHIFT) as phys_addr_t);
+    ///         // SAFETY: By the type invariants, and as this is in the object's `Bound`.
+    ///         Ok(unsafe { Memory::from_device(address) })
+    ///     }
+    /// }
+    ///
+    /// # let registers = UserRegisters { start: 4 * PAGE_SIZE as phys_addr_t, pages: 2 };
+    /// assert!(registers.page(1).is_ok());
+    /// assert!(registers.page(2).is_err());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub unsafe fn from_device(address: bindings::phys_addr_t) -> Self {
         // INVARIANT: By the safety requirements.
         Self {
@@ -278,6 +500,29 @@ impl<'a> Memory<'a> {
 }
 
 /// How user space's accesses to a device's memory are cached.
+/// # Examples
+///
+/// ```
+/// use holdfast::chardev::{
+///     Backing,
+///     Caching, //
+/// };
+///
+/// /// How the BARs of a graphics card are mapped: registers, a frame buffer, and coherent memory.
+/// fn backing(bar: u32) -> Result<Backing> {
+///     let caching = match bar {
+///         0 => Caching::Uncached,
+///         1 => Caching::WriteCombining,
+///         2 => Caching::Cached,
+///         _ => return Err(EINVAL),
+///     };
+///     Ok(Backing::device(caching))
+/// }
+///
+/// assert!(backing(1).is_ok());
+/// assert_eq!(backing(3).err(), Some(EINVAL));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caching {
     /// Not at all: registers.
@@ -298,6 +543,61 @@ enum Kind {
 }
 
 /// How a mapping is to be set up, which [`Operations::mmap`](super::Operations::mmap) says.
+/// # Examples
+///
+/// Figures that user space can look at, and a [frame buffer](Memory::from_device) that it can write
+/// to:
+///
+/// ```
+/// # use holdfast::chardev::{self, *};
+/// # use holdfast::{object::{Access, Unregistered}, testing::{self, File}};
+/// # use kernel::fs::file::flags::*;
+/// # use kernel::page::PAGE_SIZE;
+/// # testing::object! {
+/// #     struct Figures: ();
+/// #     const CHARACTER_DEVICE: Option<Functions<Self>> = Some(Functions::new());
+/// #     fn bind(_argument: ()) -> Pages {
+/// #         Pages::new(1)
+/// #     }
+/// # }
+/// #
+/// # #[vtable]
+/// # impl chardev::Operations for Figures {
+/// #     type File = ();
+/// #
+/// #     fn open(_access: &Access<'_, '_, Self>, _flags: Flags) -> Result {
+/// #         Ok(())
+/// #     }
+/// #
+/// fn mmap(
+///     _access: &Access<'_, '_, Self>,
+///     _file: &Handle<'_, Self>,
+///     _area: &Area,
+/// ) -> Result<Backing> {
+///     Ok(Backing::pages().read_only())
+/// }
+/// #
+/// # fn fault<'access>(
+/// #     access: &'access Access<'_, '_, Self>,
+/// #     _file: &'access Handle<'_, Self>,
+/// #     page: usize,
+/// # ) -> Result<Memory<'access>> {
+/// #     access.page(page)
+/// # }
+/// # }
+///
+/// let frame_buffer = Backing::device(Caching::WriteCombining);
+/// # let _ = frame_buffer;
+///
+/// # let parent = testing::Parent::new()?;
+/// let registration = Unregistered::<Figures>::new(())?.register(&parent, ())?;
+/// registration.access(|access| access.store(0, 42))??;
+///
+/// let file = File::open(&registration, O_RDWR)?;
+/// assert_eq!(file.map_read_only(PAGE_SIZE)?.read::<u32>(0)?, 42);
+/// assert_eq!(file.map(PAGE_SIZE).err(), Some(EACCES));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Copy)]
 #[must_use = "it is what mmap returns"]
 pub struct Backing {
@@ -353,6 +653,58 @@ impl Backing {
 }
 
 /// What user space asks to be mapped.
+/// # Examples
+///
+/// ```
+/// # use holdfast::chardev::{self, *};
+/// # use holdfast::{object::{Access, Unregistered}, testing::{self, File}};
+/// # use kernel::fs::file::flags::*;
+/// # use kernel::page::PAGE_SIZE;
+/// # testing::object! {
+/// #     struct Window: ();
+/// #     const CHARACTER_DEVICE: Option<Functions<Self>> = Some(Functions::new());
+/// #     fn bind(_argument: ()) -> Pages {
+/// #         Pages::new(1)
+/// #     }
+/// # }
+/// #
+/// # #[vtable]
+/// # impl chardev::Operations for Window {
+/// #     type File = ();
+/// #
+/// #     fn open(_access: &Access<'_, '_, Self>, _flags: Flags) -> Result {
+/// #         Ok(())
+/// #     }
+/// #
+/// fn mmap(
+///     _access: &Access<'_, '_, Self>,
+///     _file: &Handle<'_, Self>,
+///     area: &Area,
+/// ) -> Result<Backing> {
+///     // Only as a whole.
+///     if area.first_page() != 0 || area.pages() != 1 {
+///         return Err(EINVAL);
+///     }
+///     assert!(area.is_within(PAGE_SIZE));
+///     Ok(Backing::pages())
+/// }
+/// #
+/// # fn fault<'access>(
+/// #     access: &'access Access<'_, '_, Self>,
+/// #     _file: &'access Handle<'_, Self>,
+/// #     page: usize,
+/// # ) -> Result<Memory<'access>> {
+/// #     access.page(page)
+/// # }
+/// # }
+///
+/// # let parent = testing::Parent::new()?;
+/// let registration = Unregistered::<Window>::new(())?.register(&parent, ())?;
+/// let file = File::open(&registration, O_RDWR)?;
+/// assert!(file.map(PAGE_SIZE).is_ok());
+/// assert_eq!(file.map(2 * PAGE_SIZE).err(), Some(EINVAL));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Area {
     first: usize,

@@ -43,6 +43,60 @@ use kernel::{
 };
 
 /// What a file is ready for, as `poll` tells it.
+/// # Examples
+///
+/// ```
+/// # use holdfast::chardev::{self, *};
+/// # use holdfast::{object::{Access, Unregistered}, testing::{self, File}};
+/// # use kernel::fs::file::flags::*;
+/// # use kernel::sync::atomic::{Atomic, Relaxed};
+/// # testing::object! {
+/// #     struct Modem: ();
+/// #     const CHARACTER_DEVICE: Option<Functions<Self>> = Some(Functions::new());
+/// #     fn bind(_argument: ()) -> ModemBound {
+/// #         Ok(ModemBound { received: Atomic::new(0), carrier: Atomic::new(true) })
+/// #     }
+/// # }
+/// #
+/// struct ModemBound {
+///     received: Atomic<usize>,
+///     carrier: Atomic<bool>,
+/// }
+///
+/// # #[vtable]
+/// # impl chardev::Operations for Modem {
+/// #     type File = ();
+/// #
+/// #     fn open(_access: &Access<'_, '_, Self>, _flags: Flags) -> Result {
+/// #         Ok(())
+/// #     }
+/// #
+/// fn poll(access: &Access<'_, '_, Self>, _file: &Handle<'_, Self>) -> Events {
+///     let received = access.received.load(Relaxed);
+///     let line = if access.carrier.load(Relaxed) {
+///         Events::WRITABLE
+///     } else {
+///         Events::HANGUP | Events::READ_HANGUP
+///     };
+///     line | Events::READABLE.only_if(received > 0)
+///         | Events::PRIORITY.only_if(received > 1000)
+/// }
+/// # }
+///
+/// # let parent = testing::Parent::new()?;
+/// let registration = Unregistered::<Modem>::new(())?.register(&parent, ())?;
+/// let file = File::open(&registration, O_RDWR)?;
+/// assert!(file.poll() == Events::WRITABLE);
+///
+/// registration.access(|access| access.received.store(1, Relaxed))?;
+/// assert!(file.poll() == Events::WRITABLE | Events::READABLE);
+/// assert!(!file.poll().intersects(Events::ERROR | Events::PRIORITY));
+///
+/// registration.access(|access| access.carrier.store(false, Relaxed))?;
+/// assert!(file.poll() == Events::HANGUP | Events::READ_HANGUP | Events::READABLE);
+/// assert!(Events::NONE.only_if(true) == Events::READABLE.only_if(false));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Events(u32);
 
@@ -81,6 +135,11 @@ impl Events {
 
     pub(super) fn as_raw(self) -> bindings::__poll_t {
         self.0
+    }
+
+    #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
+    pub(crate) fn from_raw(events: bindings::__poll_t) -> Self {
+        Self(events)
     }
 }
 
@@ -285,6 +344,40 @@ impl<T: object::Operations> Access<'_, '_, T> {
     ///
     /// - [`ENODEV`] as soon as the registration is ending, whatever the condition.
     /// - [`ERESTARTSYS`] if the task got a signal. Return it from the system call.
+    /// # Examples
+    ///
+    /// ```
+    /// # use holdfast::{callbacks::Callbacks, chardev::Events, testing, work};
+    /// # use holdfast::object::{Access, Unregistered};
+    /// # use kernel::sync::atomic::{Acquire, Atomic, Release};
+    /// # testing::object! {
+    /// #     struct Motor: ();
+    /// #     const CALLBACKS: Callbacks<Self> = Callbacks::new().with_work::<0>();
+    /// #     fn bind(_argument: ()) -> Atomic<u32> {
+    /// #         Ok(Atomic::new(0))
+    /// #     }
+    /// # }
+    /// #
+    /// impl work::Operations for Motor {
+    ///     fn run(access: &Access<'_, '_, Self>) {
+    ///         access.store(1, Release);
+    ///         access.object().wake_pollers(Events::READABLE);
+    ///     }
+    /// }
+    ///
+    /// # let parent = testing::Parent::new()?;
+    /// let registration = Unregistered::<Motor>::new(())?.register(&parent, ())?;
+    /// registration.work::<0>().queue()?;
+    /// registration.access(|access| access.wait_until(|| access.load(Acquire) == 1))??;
+    ///
+    /// // The end of the registration ends the wait.
+    /// let result = registration.access(|access| {
+    ///     access.object().unregister_deferred();
+    ///     access.wait_until(|| false)
+    /// })?;
+    /// assert_eq!(result, Err(ENODEV));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn wait_until(&self, mut condition: impl FnMut() -> bool) -> Result {
         wait_inside(self.object().header(), &mut condition)
     }
@@ -296,6 +389,44 @@ impl<T: object::Operations> Access<'_, '_, T> {
     /// # Errors
     ///
     /// As [`Access::wait_until`].
+    /// # Examples
+    ///
+    /// ```
+    /// # use holdfast::{callbacks::Callbacks, chardev::Events, testing, work};
+    /// # use holdfast::object::{Access, Unregistered};
+    /// # use kernel::{new_mutex, sync::Mutex};
+    /// # testing::object! {
+    /// #     struct Queue: ();
+    /// #     const CALLBACKS: Callbacks<Self> = Callbacks::new().with_work::<0>();
+    /// #     fn bind(_argument: ()) -> QueueBound {
+    /// #         new_queue()
+    /// #     }
+    /// # }
+    /// #
+    /// #[pin_data]
+    /// struct QueueBound {
+    ///     #[pin]
+    ///     jobs: Mutex<KVec<u32>>,
+    /// }
+    /// # fn new_queue() -> impl PinInit<QueueBound, Error> {
+    /// #     try_pin_init!(QueueBound { jobs <- new_mutex!(KVec::new()) }? Error)
+    /// # }
+    ///
+    /// impl work::Operations for Queue {
+    ///     fn run(access: &Access<'_, '_, Self>) {
+    ///         if access.jobs.lock().push(7, GFP_KERNEL).is_ok() {
+    ///             access.object().wake_pollers(Events::READABLE);
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # let parent = testing::Parent::new()?;
+    /// let registration = Unregistered::<Queue>::new(())?.register(&parent, ())?;
+    /// registration.work::<0>().queue()?;
+    /// let job = registration.access(|access| access.wait_for(|| access.jobs.lock().pop()))??;
+    /// assert_eq!(job, 7);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn wait_for<R>(&self, mut attempt: impl FnMut() -> Option<R>) -> Result<R> {
         let mut found = None;
         self.wait_until(|| {
@@ -314,6 +445,57 @@ impl<T: Operations> super::Handle<'_, T> {
     /// # Errors
     ///
     /// [`EAGAIN`] if it would have to wait and must not; otherwise as [`Access::wait_for`].
+    /// # Examples
+    ///
+    /// ```
+    /// # use holdfast::chardev::{self, *};
+    /// # use holdfast::{object::{Access, Unregistered}, testing::{self, File}};
+    /// # use kernel::fs::file::flags::*;
+    /// # use kernel::{iov::IovIterDest, sync::atomic::{Atomic, Full}};
+    /// # struct ButtonBound { pressed: Atomic<u32> }
+    /// # testing::object! {
+    /// #     struct Button: ();
+    /// #     const CHARACTER_DEVICE: Option<Functions<Self>> = Some(Functions::new());
+    /// #     fn bind(_argument: ()) -> ButtonBound {
+    /// #         Ok(ButtonBound { pressed: Atomic::new(0) })
+    /// #     }
+    /// # }
+    /// #
+    /// # #[vtable]
+    /// # impl chardev::Operations for Button {
+    /// #     type File = ();
+    /// #
+    /// #     fn open(_access: &Access<'_, '_, Self>, _flags: Flags) -> Result {
+    /// #         Ok(())
+    /// #     }
+    /// #
+    /// fn read(
+    ///     access: &Access<'_, '_, Self>,
+    ///     file: &Handle<'_, Self>,
+    ///     _position: &mut i64,
+    ///     buffer: &mut IovIterDest<'_>,
+    /// ) -> Result<usize> {
+    ///     let pressed = file.wait_for(access, || match access.pressed.xchg(0, Full) {
+    ///         0 => None,
+    ///         pressed => Some(pressed),
+    ///     })?;
+    ///     Ok(buffer.copy_to_iter(&pressed.to_le_bytes()))
+    /// }
+    /// # }
+    ///
+    /// # let parent = testing::Parent::new()?;
+    /// let registration = Unregistered::<Button>::new(())?.register(&parent, ())?;
+    /// let file = File::open(&registration, O_RDONLY | O_NONBLOCK)?;
+    /// let mut pressed = [0; 4];
+    /// assert_eq!(file.read(&mut pressed), Err(EAGAIN));
+    ///
+    /// registration.access(|access| access.pressed.store(3, kernel::sync::atomic::Relaxed))?;
+    /// registration.wake_pollers(Events::READABLE);
+    /// let file = File::open(&registration, O_RDONLY)?;
+    /// assert_eq!(file.read(&mut pressed)?, 4);
+    /// assert_eq!(pressed, [3, 0, 0, 0]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn wait_for<R>(
         &self,
         access: &Access<'_, '_, T>,
@@ -332,6 +514,38 @@ impl<T: object::Operations> Object<T> {
     ///
     /// May be called in any context in which the caller holds a reference, also with spinlocks held
     /// and in interrupts.
+    /// # Examples
+    ///
+    /// A timer that says that a file has become readable:
+    ///
+    /// ```
+    /// # use holdfast::{callbacks::Callbacks, chardev::Events, testing, timer};
+    /// # use holdfast::object::{Access, Unregistered};
+    /// # use kernel::{sync::atomic::{Acquire, Atomic, Release}, time::Delta};
+    /// # testing::object! {
+    /// #     struct Tick: ();
+    /// #     const CALLBACKS: Callbacks<Self> = Callbacks::new().with_timer::<0>();
+    /// #     fn bind(_argument: ()) -> TickBound {
+    /// #         Ok(TickBound { ticked: Atomic::new(false) })
+    /// #     }
+    /// # }
+    /// #
+    /// # struct TickBound { ticked: Atomic<bool> }
+    /// #
+    /// impl timer::Operations for Tick {
+    ///     fn expired(access: &Access<'_, '_, Self>) {
+    ///         // First make it true, then tell those who wait for it.
+    ///         access.ticked.store(true, Release);
+    ///         access.object().wake_pollers(Events::READABLE);
+    ///     }
+    /// }
+    ///
+    /// # let parent = testing::Parent::new()?;
+    /// let registration = Unregistered::<Tick>::new(())?.register(&parent, ())?;
+    /// registration.timer::<0>().start(Delta::from_millis(1))?;
+    /// registration.access(|access| access.wait_until(|| access.ticked.load(Acquire)))??;
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn wake_pollers(&self, events: Events) {
         wake_pollers(self.header(), events);
     }

@@ -36,6 +36,22 @@ fn raw(pdev: &pci::Device) -> *mut bindings::pci_dev {
 ///
 /// May be called in any context. It can change at any time, unless the caller is in a callback of
 /// the PF's driver.
+/// # Examples
+///
+/// ```
+/// use holdfast::pci::sriov;
+/// use kernel::{
+///     device::Bound,
+///     pci, //
+/// };
+///
+/// /// Divides the queues of a device among the functions that it has now.
+/// fn queues_per_function(pdev: &pci::Device<Bound>, queues: u16) -> u16 {
+///     queues / (1 + sriov::num_vfs(pdev))
+/// }
+/// # let _ = queues_per_function;
+/// # Ok::<(), Error>(())
+/// ```
 pub fn num_vfs(pdev: &pci::Device<Bound>) -> u16 {
     // SAFETY: A reference to a device is a valid `struct pci_dev`.
     let num_vfs = unsafe { bindings::pci_num_vf(raw(pdev)) };
@@ -52,6 +68,42 @@ fn disable_vfs(pdev: &pci::Device<Core<'_>>) {
 }
 
 /// A [`pci::Driver`] whose VFs are gone before it unbinds.
+/// # Examples
+///
+/// It is a driver like the one that it is made of, for the same devices:
+///
+/// ```
+/// # use holdfast::pci::sriov;
+/// # use kernel::{device::Core, pci, prelude::*};
+/// # struct PfDriver;
+/// #
+/// # kernel::pci_device_table!(
+/// #     PCI_TABLE,
+/// #     <PfDriver as pci::Driver>::IdInfo,
+/// #     [(pci::DeviceId::from_id(pci::Vendor::REDHAT, 0xffff), ())]
+/// # );
+/// #
+/// # impl pci::Driver for PfDriver {
+/// #     type IdInfo = ();
+/// #     type Data<'bound> = Self;
+/// #     const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
+/// #
+/// #     fn probe<'bound>(
+/// #         pdev: &'bound pci::Device<Core<'_>>,
+/// #         _info: Option<&'bound Self::IdInfo>,
+/// #     ) -> impl PinInit<Self, Error> + 'bound {
+/// #         dev_info!(pdev, "{} VFs\n", sriov::num_vfs(pdev));
+/// #         Ok(PfDriver)
+/// #     }
+/// # }
+/// #
+/// fn is_driver_of<D: pci::Driver>(info: D::IdInfo) -> D::IdInfo {
+///     info
+/// }
+///
+/// is_driver_of::<sriov::PhysicalFunction<PfDriver>>(());
+/// # Ok::<(), Error>(())
+/// ```
 pub struct PhysicalFunction<T: pci::Driver>(PhantomData<T>);
 
 impl<T: pci::Driver> pci::Driver for PhysicalFunction<T> {
@@ -75,6 +127,44 @@ impl<T: pci::Driver> pci::Driver for PhysicalFunction<T> {
 }
 
 /// An adapter for the registration of PF drivers; see [`module_sriov_driver!`].
+/// # Examples
+///
+/// What that macro does, for a module that also does something else:
+///
+/// ```
+/// # use holdfast::pci::sriov;
+/// # use kernel::{device::Core, pci, prelude::*};
+/// # use kernel::{driver, module::this_module};
+/// # struct PfDriver;
+/// #
+/// # kernel::pci_device_table!(
+/// #     PCI_TABLE,
+/// #     <PfDriver as pci::Driver>::IdInfo,
+/// #     [(pci::DeviceId::from_id(pci::Vendor::REDHAT, 0xffff), ())]
+/// # );
+/// #
+/// # impl pci::Driver for PfDriver {
+/// #     type IdInfo = ();
+/// #     type Data<'bound> = Self;
+/// #     const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
+/// #
+/// #     fn probe<'bound>(
+/// #         pdev: &'bound pci::Device<Core<'_>>,
+/// #         _info: Option<&'bound Self::IdInfo>,
+/// #     ) -> impl PinInit<Self, Error> + 'bound {
+/// #         dev_info!(pdev, "{} VFs\n", sriov::num_vfs(pdev));
+/// #         Ok(PfDriver)
+/// #     }
+/// # }
+/// #
+/// type Registration = driver::Registration<sriov::Adapter<PfDriver>>;
+///
+/// # let module = this_module::<crate::LocalModule>();
+/// let registration = KBox::pin_init(Registration::new(c"example_pf", module), GFP_KERNEL)?;
+/// // The driver of all its devices, until this is dropped.
+/// drop(registration);
+/// # Ok::<(), Error>(())
+/// ```
 ///
 /// [`module_sriov_driver!`]: crate::module_sriov_driver
 pub struct Adapter<T: pci::Driver>(PhantomData<T>);
@@ -146,7 +236,33 @@ impl<T: pci::Driver> Adapter<T> {
 ///
 /// # Examples
 ///
-/// ```ignore
+/// ```
+/// use holdfast::pci::sriov;
+/// use kernel::{device::Core, pci, prelude::*};
+///
+/// struct PfDriver;
+///
+/// kernel::pci_device_table!(
+///     PCI_TABLE,
+///     <PfDriver as pci::Driver>::IdInfo,
+///     [(pci::DeviceId::from_id(pci::Vendor::REDHAT, 0xffff), ())]
+/// );
+///
+/// impl pci::Driver for PfDriver {
+///     type IdInfo = ();
+///     type Data<'bound> = Self;
+///     const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
+///
+///     fn probe<'bound>(
+///         pdev: &'bound pci::Device<Core<'_>>,
+///         _info: Option<&'bound Self::IdInfo>,
+///     ) -> impl PinInit<Self, Error> + 'bound {
+///         dev_info!(pdev, "{} VFs\n", sriov::num_vfs(pdev));
+///         Ok(PfDriver)
+///     }
+/// }
+///
+/// # #[cfg(any())] // It makes a module of the crate, which the examples are already.
 /// holdfast::module_sriov_driver! {
 ///     type: PfDriver,
 ///     name: "example_pf",
@@ -154,6 +270,7 @@ impl<T: pci::Driver> Adapter<T> {
 ///     description: "An SR-IOV physical function",
 ///     license: "GPL",
 /// }
+/// # Ok::<(), Error>(())
 /// ```
 #[macro_export]
 macro_rules! module_sriov_driver {

@@ -11,45 +11,11 @@ use crate::{
         IrqReturn,
         Line, //
     },
-    shims, //
+    shims,
+    testing::Wire, //
 };
 
 use kernel::bindings;
-
-/// A line that the tests assert.
-///
-/// # Invariants
-///
-/// `domain` is one of the simulator, and `irq` its line.
-struct Wire {
-    domain: *mut bindings::irq_domain,
-    irq: c_uint,
-}
-
-impl Wire {
-    fn new() -> Result<Self> {
-        let mut irq = 0;
-        // SAFETY: `irq` is valid for writes.
-        let domain = unsafe { shims::holdfast_sim_create(&mut irq) };
-        if domain.is_null() {
-            return Err(ENOMEM);
-        }
-        // INVARIANT: Made just now.
-        Ok(Self { domain, irq })
-    }
-
-    fn assert(&self) {
-        // SAFETY: By the type invariants.
-        unsafe { shims::holdfast_sim_assert(self.irq) };
-    }
-}
-
-impl Drop for Wire {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariants; the objects that use the line have ended.
-        unsafe { shims::holdfast_sim_destroy(self.domain, self.irq) };
-    }
-}
 
 #[pin_data]
 struct Log {
@@ -226,13 +192,13 @@ mod irq_tests {
         let wire = Wire::new()?;
         let parent = parent()?;
         for _ in 0..3 {
-            let log = Log::new([wire.irq, 0])?;
+            let log = Log::new([wire.irq(), 0])?;
             let object = register::<Handler>(&parent, &log)?;
 
             wire.assert();
             log.wait_for(&log.handled, 1);
             // Nobody else can have it meanwhile.
-            assert!(register::<Handler>(&parent, &Log::new([wire.irq, 0])?).err() == Some(EBUSY));
+            assert!(register::<Handler>(&parent, &Log::new([wire.irq(), 0])?).err() == Some(EBUSY));
             assert!(object.unregister() == Ok(Outcome::Done));
             wire.assert();
             assert_eq!(log.handled.load(Acquire), 1);
@@ -248,7 +214,7 @@ mod irq_tests {
         let wire = Wire::new()?;
         let parent = parent()?;
         for _ in 0..3 {
-            let log = Log::new([wire.irq, 0])?;
+            let log = Log::new([wire.irq(), 0])?;
             assert!(register::<Threaded>(&parent, &log).err() == Some(EIO));
             assert_eq!(log.alive.load(Acquire), 0);
         }
@@ -260,7 +226,7 @@ mod irq_tests {
     fn freed_by_unbind() -> Result {
         let wire = Wire::new()?;
         let parent = parent()?;
-        let log = Log::new([wire.irq, 0])?;
+        let log = Log::new([wire.irq(), 0])?;
         let object = register::<Handler>(&parent, &log)?;
 
         drop(parent);
@@ -280,7 +246,7 @@ mod irq_tests {
     fn sleeping_thread_is_woken() -> Result {
         let (first, second) = (Wire::new()?, Wire::new()?);
         let parent = parent()?;
-        let log = Log::new([first.irq, second.irq])?;
+        let log = Log::new([first.irq(), second.irq()])?;
         let object = register::<Threaded>(&parent, &log)?;
 
         first.assert();
@@ -297,7 +263,7 @@ mod irq_tests {
     fn answered_after_the_door_is_closed() -> Result {
         let wire = Wire::new()?;
         let parent = parent()?;
-        let log = Log::new([wire.irq, 0])?;
+        let log = Log::new([wire.irq(), 0])?;
         let object = register::<Handler>(&parent, &log)?;
 
         let task = (object.reference(), log.clone());
@@ -334,15 +300,15 @@ mod irq_tests {
     fn assert_against_unregister() -> Result {
         let parent = parent()?;
         let wire = Wire::new()?;
-        let _class = register::<Handler>(&parent, &Log::new([wire.irq, 0])?)?;
+        let _class = register::<Handler>(&parent, &Log::new([wire.irq(), 0])?)?;
         let wire = Wire::new()?;
         let mut handled = 0;
         for round in 0..rounds() {
-            let log = Log::new([wire.irq, 0])?;
+            let log = Log::new([wire.irq(), 0])?;
             let object = register::<Handler>(&parent, &log)?;
             let other = Other::new()?;
 
-            let task = (object.reference(), other.clone(), wire.irq);
+            let task = (object.reference(), other.clone(), wire.irq());
             spawn(move || {
                 let (object, other, irq) = task;
                 other.meet(0);

@@ -17,6 +17,7 @@ use crate::scenario::Skip;
 use crate::wait;
 
 pub const LIBRARY: &str = "holdfast";
+pub const EXAMPLES: &str = "holdfast_examples";
 pub const MODULE: &str = "holdfast_sriov_pf";
 pub const DRIVER: &str = MODULE;
 const CLASS: &str = "/sys/class/holdfast_pf";
@@ -153,7 +154,7 @@ pub fn expect_no_class_device() -> Result<()> {
 /// Brings everything back to where scenarios begin: no module loaded, no VF on,
 /// the igb there; but for the library if that is pinned. Says what could not be undone.
 pub fn clean_up(library_is_pinned: bool) -> Result<()> {
-    for module in [MODULE, FORGETFUL, mailbox::MODULE] {
+    for module in [MODULE, FORGETFUL, mailbox::MODULE, EXAMPLES] {
         if kernel::module_is_loaded(module) {
             kernel::wait_until_unused(module)?;
             kernel::rmmod(module).with_context(|| format!("rmmod {module} after the scenario"))?;

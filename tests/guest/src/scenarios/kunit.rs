@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The library's KUnit suites on x86-64. The kernel runs them when the module is
-//! loaded and prints KTAP to its log; the host takes it from there.
+//! The library's KUnit suites on x86-64, and the examples of its documentation. The
+//! kernel runs them when the modules are loaded and prints KTAP to its log; the host
+//! takes it from there.
 
 use std::ffi::CString;
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{bail, Context, Result};
 
 use crate::kernel;
-use crate::sample::{self, LIBRARY};
+use crate::sample::{self, EXAMPLES, LIBRARY};
 use crate::scenario::{Machine, Scenario, Skip};
+
+/// A suite of the library, and the one of the examples.
+const EXPECTED: [&str; 2] = ["holdfast_object", EXAMPLES];
 
 pub const SUITES: Scenario = Scenario {
     // As many rounds of the races as anybody asks for.
@@ -25,8 +29,10 @@ pub const SUITES: Scenario = Scenario {
 };
 
 fn suites() -> Result<()> {
-    if !kernel::module_is_available(LIBRARY) {
-        return Err(Skip(format!("{LIBRARY}.ko is not in this guest")).into());
+    for module in [LIBRARY, EXAMPLES] {
+        if !kernel::module_is_available(module) {
+            return Err(Skip(format!("{module}.ko is not in this guest")).into());
+        }
     }
     // insmod does not look for a module's parameters on the kernel's command line.
     let line = kernel::read("/proc/cmdline")?;
@@ -36,6 +42,7 @@ fn suites() -> Result<()> {
         .collect();
     kernel::insmod_with(LIBRARY, &CString::new(parameters.join(" "))?)
         .with_context(|| format!("insmod {LIBRARY}"))?;
+    kernel::insmod(EXAMPLES).with_context(|| format!("insmod {EXAMPLES}"))?;
     let mut ran = Vec::new();
     for suite in fs::read_dir("/sys/kernel/debug/kunit")? {
         let suite = suite?;
@@ -45,6 +52,11 @@ fn suites() -> Result<()> {
         }
     }
     println!("suites: {}", ran.join(" "));
-    ensure!(!ran.is_empty(), "no KUnit suite has run");
+    for suite in EXPECTED {
+        if !ran.iter().any(|name| name == suite) {
+            bail!("the KUnit suite {suite} has not run");
+        }
+    }
+    kernel::rmmod(EXAMPLES).with_context(|| format!("rmmod {EXAMPLES}"))?;
     sample::unload_library()
 }

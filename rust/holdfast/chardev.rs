@@ -562,6 +562,7 @@ pub trait Operations: object::Operations {
 ///
 /// assert_eq!(File::open(&registration, O_RDWR).err(), Some(EPERM));
 /// assert!(File::open(&registration, O_WRONLY | O_APPEND).is_ok());
+/// assert!(File::open(&registration, O_RDWR | O_APPEND).is_ok());
 /// assert!(File::open(&registration, O_RDONLY | O_NONBLOCK).is_ok());
 /// # Ok::<(), Error>(())
 /// ```

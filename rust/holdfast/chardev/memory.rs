@@ -426,7 +426,8 @@ impl<'a> Memory<'a> {
     ///
     /// # let parent = testing::Parent::new()?;
     /// let registration = Unregistered::<Single>::new(())?.register(&parent, ())?;
-    /// let mapped = File::open(&registration, O_RDWR)?.map(PAGE_SIZE)?;
+    /// let file = File::open(&registration, O_RDWR)?;
+    /// let mapped = file.map(PAGE_SIZE)?;
     /// assert_eq!(mapped.read::<u32>(0)?, 0);
     /// mapped.write(0, &7u32)?;
     /// assert_eq!(mapped.read::<u32>(0)?, 7);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A KUnit suite over what the file operations do, without the VFS: that calls them in the examples,
-//! and in the scenarios, which run in a virtual machine.
+//! A KUnit suite over what the file operations do, without the VFS: that calls them in the
+//! examples, and in the scenarios, which run in a virtual machine.
 
 use super::*;
 

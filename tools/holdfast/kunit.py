@@ -92,8 +92,9 @@ def run_uml(suites: str = "holdfast*") -> bool:
     name = cache.key(RECIPE, source.name, toolchain.identity(), *kernel_source.series_patches())
     directory = cache.root() / "uml" / name
     raw, tap = paths.RESULTS / "kunit-uml.log", paths.RESULTS / "kunit-uml.tap"
+    failure = tap.with_name("kunit-uml-run.tap")
     paths.RESULTS.mkdir(parents=True, exist_ok=True)
-    for file in (raw, tap):
+    for file in (raw, tap, failure):
         file.unlink(missing_ok=True)
     with cache.lock(f"uml-{name}"):
         directory.mkdir(parents=True, exist_ok=True)

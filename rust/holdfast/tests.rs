@@ -244,6 +244,35 @@ fn pause(round: usize) -> usize {
     (1 << (round % 16)) + round / 16
 }
 
+/// Aims one task of a race at an instant of the other: it pauses longer after a round in which it
+/// came first, and less after one in which it came second. However long the other takes to come
+/// there on this machine, both are first in some rounds.
+struct Aim(usize);
+
+impl Aim {
+    fn new() -> Self {
+        Self(1 << 10)
+    }
+
+    /// The pause for a round; every other one is of any length, for the instants before and after.
+    fn pause(&self, round: usize) -> usize {
+        if round % 2 == 0 {
+            pause(round / 2)
+        } else {
+            self.0
+        }
+    }
+
+    /// Takes in how a round with this pause has ended.
+    fn adjust(&mut self, pause: usize, came_first: bool) {
+        if came_first {
+            self.0 = self.0.max(pause * 2);
+        } else {
+            self.0 = self.0.min(pause - pause / 4);
+        }
+    }
+}
+
 /// Shared by the two tasks of a race.
 #[pin_data]
 struct Other {
@@ -643,7 +672,9 @@ mod registration_tests {
         let parent = parent()?;
         let _class = unregistered(0)?;
         let mut ours_won = 0;
+        let mut aim = Aim::new();
         for round in 0..rounds() {
+            let pause = aim.pause(round);
             let script = Script::new()?;
             let registration = register(&parent, &script)?;
             let other = Other::new()?;
@@ -651,7 +682,7 @@ mod registration_tests {
             let task = (registration.reference(), other.clone());
             spawn(move || {
                 let (object, other) = task;
-                other.meet(pause(round));
+                other.meet(pause);
                 other.unregister(&object);
             })?;
 
@@ -666,8 +697,10 @@ mod registration_tests {
                 }
                 Outcome::AlreadyDone => assert_eq!(other.outcome.load(Acquire), DONE),
             }
+            aim.adjust(pause, ours == Outcome::AlreadyDone);
             assert_eq!(script.woken.load(Acquire), 1);
         }
+        assert!(ours_won > 0 && ours_won < rounds());
         pr_info!(
             "one_winner: {} rounds, {ours_won} won by the first of two tasks\n",
             rounds()
@@ -681,7 +714,9 @@ mod registration_tests {
     fn unbind_against_unregister() -> Result {
         let _class = unregistered(0)?;
         let mut unbind_won = 0;
+        let mut aim = Aim::new();
         for round in 0..rounds() {
+            let pause = aim.pause(round);
             let parent = parent()?;
             let script = Script::new()?;
             let registration = register(&parent, &script)?;
@@ -690,7 +725,7 @@ mod registration_tests {
             let task = (registration.reference(), script.clone(), other.clone());
             spawn(move || {
                 let (object, script, other) = task;
-                other.meet(pause(round));
+                other.meet(pause);
                 other.unregister(&object);
                 if script.alive() != 0 {
                     other.errors.fetch_add(1, Full);
@@ -704,8 +739,11 @@ mod registration_tests {
             assert_eq!(other.errors.load(Acquire), 0);
             assert!(registration.unregister() == Ok(Outcome::AlreadyDone));
             assert_eq!(script.woken.load(Acquire), 1);
-            unbind_won += usize::from(other.outcome.load(Acquire) == ALREADY_DONE);
+            let unbind_was_first = other.outcome.load(Acquire) == ALREADY_DONE;
+            unbind_won += usize::from(unbind_was_first);
+            aim.adjust(pause, !unbind_was_first);
         }
+        assert!(unbind_won > 0 && unbind_won < rounds());
         pr_info!(
             "unbind_against_unregister: {} rounds, {unbind_won} won by the unbind\n",
             rounds()

@@ -306,7 +306,9 @@ mod devres_tests {
     #[test]
     fn release_against_unbind() -> Result {
         let mut ours = 0;
+        let mut aim = Aim::new();
         for round in 0..rounds() {
+            let pause = aim.pause(round);
             let parent = parent()?;
             let script = Script::new()?;
             let other = Other::new()?;
@@ -315,7 +317,7 @@ mod devres_tests {
             let task = (value, script.clone(), other.clone());
             spawn(move || {
                 let (value, script, other) = task;
-                other.meet(pause(round));
+                other.meet(pause);
                 let outcome = match value.release() {
                     Ok(Outcome::Done) => DONE,
                     Ok(Outcome::AlreadyDone) => ALREADY_DONE,
@@ -329,10 +331,10 @@ mod devres_tests {
             drop(parent);
             assert_eq!(script.alive(), 0);
             other.done.wait_for_completion();
-            match other.outcome.load(Acquire) {
-                DONE => ours += 1,
-                outcome => assert_eq!(outcome, ALREADY_DONE),
-            }
+            let outcome = other.outcome.load(Acquire);
+            assert!(outcome == DONE || outcome == ALREADY_DONE);
+            ours += usize::from(outcome == DONE);
+            aim.adjust(pause, outcome == DONE);
             assert_eq!(script.errors.load(Acquire), 0);
             assert_eq!(script.made.load(Acquire), 1);
         }

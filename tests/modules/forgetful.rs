@@ -85,6 +85,15 @@ impl Said {
             _reference: None,
         }
     }
+
+    /// The data of an object, with a reference to another one.
+    fn data(whose: &'static str, reference: Option<ARef<Object<Thing>>>) -> Result<Self> {
+        Ok(Self {
+            what: "the data",
+            whose,
+            _reference: reference,
+        })
+    }
 }
 
 impl Drop for Said {
@@ -224,20 +233,14 @@ impl Everything {
         let managed = Managed::new(device, Ok::<_, Error>(Said::new("the value", "managed")))?;
         let handle = managed.handle();
 
-        let thing = Unregistered::<Thing>::new(Ok::<_, Error>(Said::new("the data", "a thing")))?
-            .register(device, ())?;
+        let thing =
+            Unregistered::<Thing>::new(Said::data("a thing", None))?.register(device, ())?;
         thing.keep::<Said, Error>(Ok(Said::new("what is kept", "a thing")))?;
 
-        // Its data has a reference to the other one.
-        let owner = Unregistered::<Thing>::new(Ok::<_, Error>(Said {
-            what: "the data",
-            whose: "an owner",
-            _reference: Some(thing.reference()),
-        }))?
-        .register(device, ())?;
-
-        let data = |whose| Ok::<_, Error>(Said::new("the data", whose));
-        let part = Unregistered::<Part>::new(data("a part"))?;
+        // Both keep what the thing has, though a part keeps its memory by itself.
+        let owner = Unregistered::<Thing>::new(Said::data("an owner", Some(thing.reference())))?
+            .register(device, ())?;
+        let part = Unregistered::<Part>::new(Said::data("a part", Some(thing.reference())))?;
         let part = thing.access(|thing| part.register(thing.registered(), ()))??;
 
         for thing in [&thing, &owner] {
@@ -245,7 +248,10 @@ impl Everything {
         }
         Ok(Self {
             _reference: part.reference(),
-            _never_registered: Unregistered::new(data("a part that is not registered"))?,
+            _never_registered: Unregistered::new(Said::data(
+                "a part that is not registered",
+                None,
+            ))?,
             _thing: thing,
             _owner: owner,
             _part: part,

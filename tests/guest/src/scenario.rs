@@ -35,7 +35,8 @@ pub struct Scenario {
     pub description: &'static str,
     pub limit: Duration,
     pub machine: Machine,
-    /// The only kernel flavour for which it makes sense, if there is but one.
+    /// The only kernel flavour for which it makes sense, if there is but one: delayed releases
+    /// find nothing where no memory is given back but at the very end.
     pub flavour: Option<&'static str>,
     /// Whether the library cannot be unloaded after it, because it leaks what holds that.
     pub pins_library: bool,

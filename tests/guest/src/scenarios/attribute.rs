@@ -14,11 +14,14 @@ use crate::sample::{self, OpenFile, Sample, AT_ONCE, AT_ONCE_WITH_VFS, MODULE};
 use crate::scenario::Scenario;
 use crate::wait;
 
-pub const READABLE: Scenario = Scenario::new(
-    "attribute-readable",
-    "an attribute tells what the driver knows, and cannot be written",
-    readable,
-);
+pub const READABLE: Scenario = Scenario {
+    flavour: Some("debug"),
+    ..Scenario::new(
+        "attribute-readable",
+        "an attribute tells what the driver knows, and cannot be written",
+        readable,
+    )
+};
 
 fn readable() -> Result<()> {
     let sample = Sample::load()?;

@@ -40,6 +40,7 @@ const NOW: Timespec = Timespec {
 
 pub const OPERATIONS: Scenario = Scenario {
     limit: LIMIT,
+    flavour: Some("debug"),
     ..Scenario::new(
         "chardev-operations",
         "read, write, poll, ioctl, mmap and seek do what the driver says, and no more",
@@ -109,6 +110,7 @@ fn operations() -> Result<()> {
 
 pub const LACKING: Scenario = Scenario {
     limit: LIMIT,
+    flavour: Some("debug"),
     ..Scenario::new(
         "chardev-lacking",
         "what a driver does not implement answers as a file that does not have it",
@@ -264,6 +266,7 @@ fn unplugged() -> Result<()> {
 
 pub const POLLERS: Scenario = Scenario {
     limit: LIMIT,
+    flavour: Some("debug"),
     ..Scenario::new(
         "chardev-pollers",
         "poll and epoll are woken by the end of the device, with hang-up and error",
@@ -340,6 +343,7 @@ fn epolled(epoll: &impl std::os::fd::AsFd, limit: Option<&Timespec>) -> Result<e
 
 pub const MAPPINGS: Scenario = Scenario {
     limit: LIMIT,
+    flavour: Some("debug"),
     ..Scenario::new(
         "chardev-mappings",
         "what was mapped gives SIGBUS after the end of the device, touched before or not",
@@ -362,6 +366,7 @@ fn mappings() -> Result<()> {
 
 pub const SIGNALS: Scenario = Scenario {
     limit: LIMIT,
+    flavour: Some("debug"),
     ..Scenario::new(
         "chardev-signals",
         "SIGIO tells of new data, and of the end of the device",
@@ -391,6 +396,7 @@ fn signals() -> Result<()> {
 
 pub const MANY_FILES: Scenario = Scenario {
     limit: Duration::from_secs(120),
+    flavour: Some("debug"),
     ..Scenario::new(
         "chardev-1000-files",
         "the end of the device does not take longer for 1000 open files, polled and mapped",

@@ -29,6 +29,7 @@ pub const READERS_AGAINST_UNBIND: Scenario = Scenario {
 
 pub const ATTRIBUTE_READERS_AGAINST_UNBIND: Scenario = Scenario {
     limit: Duration::from_secs(240),
+    flavour: Some("debug"),
     ..Scenario::new(
         "attribute-readers-race-unbind",
         "two threads read an attribute without a pause while the driver is unbound and bound",

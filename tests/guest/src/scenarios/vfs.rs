@@ -8,11 +8,14 @@ use crate::pci;
 use crate::sample::Sample;
 use crate::scenario::Scenario;
 
-pub const ON_AND_OFF: Scenario = Scenario::new(
-    "vfs-on-and-off",
-    "sriov_numvfs turns 2, 0, 7 and 0 VFs on, and the driver knows how many",
-    on_and_off,
-);
+pub const ON_AND_OFF: Scenario = Scenario {
+    flavour: Some("debug"),
+    ..Scenario::new(
+        "vfs-on-and-off",
+        "sriov_numvfs turns 2, 0, 7 and 0 VFs on, and the driver knows how many",
+        on_and_off,
+    )
+};
 
 fn on_and_off() -> Result<()> {
     let sample = Sample::load()?;

@@ -155,6 +155,8 @@ impl kernel::Module for Holdfast {
             binding::initialise();
             revocable::initialise();
             waits::initialise();
+            #[cfg(CONFIG_PCI)]
+            pci::initialise();
         }
 
         Ok(Self {
@@ -173,6 +175,12 @@ impl Drop for Holdfast {
         //
         // SAFETY: Always safe to call in a context that may sleep.
         unsafe { shims::holdfast_wait_for_running_text() };
+
+        // SAFETY: Nobody is left who could use it.
+        #[cfg(CONFIG_PCI)]
+        unsafe {
+            pci::end()
+        };
     }
 }
 

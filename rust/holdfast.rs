@@ -20,7 +20,9 @@
 //! - [`attribute`] puts files of sysfs on an object, which end with it.
 //! - [`work`], [`timer`] and [`irq`] call the driver while the object is registered, and end with
 //!   that.
-//! - [`pci::sriov`] makes a PCI driver the driver of a physical function.
+//! - [`pci::sriov`] makes a PCI driver the driver of a physical function, and gives the drivers of
+//!   its virtual functions what they may see of it. [`pci::RescanLock`] is the lock under which
+//!   they come and go.
 //!
 //! The samples show each of them in a driver, without `unsafe`.
 //!

@@ -3,7 +3,8 @@
 //! What Holdfast adds to the kernel crate's PCI abstractions.
 //!
 //! - [`RescanLock`] is the lock under which devices come and go.
-//! - [`sriov`] makes a PCI driver the driver of a physical function.
+//! - [`sriov`] makes a PCI driver the driver of a physical function, and lets the drivers of its
+//!   virtual functions see what is theirs to see.
 
 use kernel::{
     bindings,
@@ -39,6 +40,8 @@ pub(crate) unsafe fn initialise() {
     // SAFETY: By the safety requirements.
     unsafe {
         rescan::initialise();
+        #[cfg(CONFIG_PCI_IOV)]
+        sriov::initialise();
     }
 }
 

@@ -12,7 +12,7 @@
 #ifdef CONFIG_PCI
 
 /* How often the owner can take the rescan/remove lock. */
-#define HOLDFAST_RESCAN_DEPTH 64
+#define HOLDFAST_RESCAN_DEPTH 32
 
 /*
  * The rescan/remove lock of the PCI core, with its owner and how often that has

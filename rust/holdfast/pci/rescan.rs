@@ -183,7 +183,7 @@ impl Drop for Taken {
 /// # Invariants
 ///
 /// `noted` says whether the end of this has to take that back.
-pub(super) struct Adopted {
+pub(crate) struct Adopted {
     lock: RescanLock,
     noted: bool,
 }
@@ -192,7 +192,7 @@ impl Adopted {
     /// # Safety
     ///
     /// The current task must own the lock of the core for as long as the result exists.
-    pub(super) unsafe fn new() -> Self {
+    pub(crate) unsafe fn new() -> Self {
         // INVARIANT: As the shim says. The task owns the lock by the safety requirements.
         Self {
             // SAFETY: By the safety requirements.
@@ -234,7 +234,7 @@ impl RescanLock {
     ///
     /// # Errors
     ///
-    /// [`EOVERFLOW`] if the task has taken it 64 times.
+    /// [`EOVERFLOW`] if the task has taken it 32 times.
     #[inline]
     pub fn with<C: BeforeRescanLock, R>(context: C, inside: impl FnOnce(&Self) -> R) -> Result<R> {
         let _ = context;

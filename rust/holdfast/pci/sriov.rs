@@ -374,7 +374,7 @@ pub fn physical_function<'bound, T: Driver>(
 /// # Safety
 ///
 /// The device must be bound to the driver that the function belongs to, with its device lock held.
-type Configure = unsafe fn(*mut bindings::pci_dev, &RescanLock, u16) -> Result<u16>;
+pub(crate) type Configure = unsafe fn(*mut bindings::pci_dev, &RescanLock, u16) -> Result<u16>;
 
 /// A PF that is bound to a driver of the library.
 ///
@@ -383,7 +383,7 @@ type Configure = unsafe fn(*mut bindings::pci_dev, &RescanLock, u16) -> Result<u
 /// - `device` is bound to `driver`, `shared` is what that shows, and `configure` is its.
 /// - `attached` are the VFs whose drivers have been given `shared`. `detach` is in the devres of
 ///   each, older than what could use `shared` there, and takes it out.
-struct Record {
+pub(crate) struct Record {
     // Used for comparison, and by who holds its device lock.
     device: *mut bindings::pci_dev,
     driver: *mut bindings::pci_driver,
@@ -399,7 +399,7 @@ struct Record {
 unsafe impl Send for Record {}
 
 /// The PFs that are bound, and the drivers that are about to be unregistered.
-struct Records {
+pub(crate) struct Records {
     records: KVec<Record>,
     ending: KVec<*mut bindings::pci_driver>,
 }
@@ -409,10 +409,7 @@ unsafe impl Send for Records {}
 
 global_lock! {
     // SAFETY: `initialise` is called when the library is loaded, before anything else of it runs.
-    unsafe(uninit) static RECORDS: Mutex<Records> = Records {
-        records: KVec::new(),
-        ending: KVec::new(),
-    };
+    unsafe(uninit) static RECORDS: Mutex<Records> = Records::new();
 }
 
 /// Makes this module ready for use.
@@ -426,20 +423,31 @@ pub(crate) unsafe fn initialise() {
 }
 
 impl Records {
-    fn find(&mut self, device: *mut bindings::pci_dev) -> Option<&mut Record> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            records: KVec::new(),
+            ending: KVec::new(),
+        }
+    }
+
+    pub(crate) fn find(&mut self, device: *mut bindings::pci_dev) -> Option<&mut Record> {
         self.records
             .iter_mut()
             .find(|record| record.device == device)
     }
 
     /// Adds a PF that has been probed.
-    fn add(&mut self, mut record: Record) -> Result {
+    pub(crate) fn add(&mut self, mut record: Record) -> Result {
         record.open = !self.ending.contains(&record.driver);
         Ok(self.records.push(record, GFP_KERNEL)?)
     }
 
     /// The record of a PF, for what the driver of a VF has asked for by type.
-    fn of_type(&mut self, device: *mut bindings::pci_dev, type_id: TypeId) -> Result<&mut Record> {
+    pub(crate) fn of_type(
+        &mut self,
+        device: *mut bindings::pci_dev,
+        type_id: TypeId,
+    ) -> Result<&mut Record> {
         let record = self.find(device).ok_or(ENODEV)?;
         if record.type_id != type_id {
             return Err(EINVAL);
@@ -448,19 +456,19 @@ impl Records {
     }
 
     /// Ends a record: from now on there are no VFs and none of their drivers come.
-    fn close(&mut self, device: *mut bindings::pci_dev) {
+    pub(crate) fn close(&mut self, device: *mut bindings::pci_dev) {
         if let Some(record) = self.find(device) {
             record.open = false;
         }
     }
 
     /// A VF whose driver has not given back what it was given.
-    fn attached(&mut self, device: *mut bindings::pci_dev) -> Option<ARef<pci::Device>> {
+    pub(crate) fn attached(&mut self, device: *mut bindings::pci_dev) -> Option<ARef<pci::Device>> {
         self.find(device)?.attached.first().cloned()
     }
 
     /// Takes a record away, to which nobody is attached.
-    fn remove(&mut self, device: *mut bindings::pci_dev) {
+    pub(crate) fn remove(&mut self, device: *mut bindings::pci_dev) {
         if let Some(place) = self
             .records
             .iter()
@@ -473,14 +481,63 @@ impl Records {
             self.records = KVec::new();
         }
     }
+
+    /// PFs that are bound to `driver` from now on get no VFs, as it is about to be unregistered.
+    pub(crate) fn begin_end(&mut self, driver: *mut bindings::pci_driver) {
+        // If there is no memory for it, a PF that is bound right now may get VFs, as it may at any
+        // time before; they are disabled when it is unbound.
+        let _ = self.ending.push(driver, GFP_KERNEL);
+    }
+
+    /// Forgets a driver that has been unregistered.
+    pub(crate) fn forget_end(&mut self, driver: *mut bindings::pci_driver) {
+        if let Some(place) = self.ending.iter().position(|other| *other == driver) {
+            let _ = self.ending.remove(place);
+        }
+        if self.ending.is_empty() {
+            self.ending = KVec::new();
+        }
+    }
 }
 
 impl Record {
+    pub(crate) fn new(
+        device: *mut bindings::pci_dev,
+        driver: *mut bindings::pci_driver,
+        type_id: TypeId,
+        shared: *const c_void,
+        configure: Configure,
+    ) -> Self {
+        Self {
+            device,
+            driver,
+            type_id,
+            shared,
+            configure,
+            open: true,
+            attached: KVec::new(),
+        }
+    }
+
+    /// Whether VFs may be enabled, and their drivers be given something.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// What the driver shows.
+    pub(crate) fn shared(&self) -> *const c_void {
+        self.shared
+    }
+
+    pub(crate) fn attach(&mut self, vf: ARef<pci::Device>) -> Result {
+        Ok(self.attached.push(vf, GFP_KERNEL)?)
+    }
+
     fn is_attached(&self, vf: &pci::Device<Bound>) -> bool {
         self.attached.iter().any(|other| raw(&**other) == raw(vf))
     }
 
-    fn detach(&mut self, vf: *mut bindings::pci_dev) {
+    pub(crate) fn detach(&mut self, vf: *mut bindings::pci_dev) {
         if let Some(place) = self.attached.iter().position(|other| raw(&**other) == vf) {
             let _ = self.attached.remove(place);
         }
@@ -491,7 +548,7 @@ impl Record {
 ///
 /// Never inlined, because devres keeps a pointer to [`detach`].
 #[inline(never)]
-fn attach(vf: &pci::Device<Bound>, type_id: TypeId) -> Result<*const c_void> {
+pub(crate) fn attach(vf: &pci::Device<Bound>, type_id: TypeId) -> Result<*const c_void> {
     if !is_virtfn(vf) {
         return Err(ENODEV);
     }
@@ -507,7 +564,7 @@ fn attach(vf: &pci::Device<Bound>, type_id: TypeId) -> Result<*const c_void> {
     if !record.open {
         return Err(ENODEV);
     }
-    record.attached.push((&**vf).into(), GFP_KERNEL)?;
+    record.attach((&**vf).into())?;
 
     let device = device_pointer(vf.as_ref());
     let action = raw(vf).cast();
@@ -660,17 +717,12 @@ fn publish(
     configure: Configure,
 ) -> Result {
     let device = raw(pdev);
-    RECORDS.lock().add(Record {
-        device,
-        // SAFETY: A reference to a device is a valid `struct pci_dev`, and in a bus callback its
-        // driver does not change.
-        driver: unsafe { (*device).driver },
-        type_id,
-        shared,
-        configure,
-        open: true,
-        attached: KVec::new(),
-    })
+    // SAFETY: A reference to a device is a valid `struct pci_dev`, and in a bus callback its driver
+    // does not change.
+    let driver = unsafe { (*device).driver };
+    RECORDS
+        .lock()
+        .add(Record::new(device, driver, type_id, shared, configure))
 }
 
 /// Disables all VFs. Their drivers are unbound and their devices removed when this returns.
@@ -722,7 +774,7 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
         disable_all_vfs(pdrv.get(), &mut unsafe { Unlocked::new() });
         // SAFETY: The safety requirements are the same.
         unsafe { <PciAdapter<T> as driver::RegistrationOps>::unregister(pdrv) };
-        forget_ending(pdrv.get());
+        forget_end(pdrv.get());
     }
 }
 
@@ -734,9 +786,7 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
 /// has both, so what is left to be unbound has no VFs.
 #[inline(never)]
 fn disable_all_vfs(driver: *mut bindings::pci_driver, unlocked: &mut Unlocked) {
-    // If there is no memory for it, a PF that is bound right now may get VFs, as it may at any time
-    // before; they are disabled when it is unbound.
-    let _ = RECORDS.lock().ending.push(driver, GFP_KERNEL);
+    RECORDS.lock().begin_end(driver);
 
     loop {
         let next = RECORDS
@@ -775,16 +825,10 @@ fn close_for_driver(
     Some(record.configure)
 }
 
-/// Forgets a driver that has been unregistered.
+/// Never inlined, as [`RECORDS`] is the library's.
 #[inline(never)]
-fn forget_ending(driver: *mut bindings::pci_driver) {
-    let mut records = RECORDS.lock();
-    if let Some(place) = records.ending.iter().position(|other| *other == driver) {
-        let _ = records.ending.remove(place);
-    }
-    if records.ending.is_empty() {
-        records.ending = KVec::new();
-    }
+fn forget_end(driver: *mut bindings::pci_driver) {
+    RECORDS.lock().forget_end(driver);
 }
 
 impl<T: Driver> Adapter<T> {
@@ -921,25 +965,25 @@ fn is_open(device: *mut bindings::pci_dev) -> bool {
 }
 
 /// A number of VFs that was asked for, and the answer.
-struct Pending(Atomic<i32>);
+pub(crate) struct Pending(Atomic<i32>);
 
 impl Pending {
     const UNANSWERED: i32 = i32::MIN;
 
-    fn new() -> Result<Arc<Self>> {
+    pub(crate) fn new() -> Result<Arc<Self>> {
         Ok(Arc::new(Self(Atomic::new(Self::UNANSWERED)), GFP_KERNEL)?)
     }
 
-    fn answer(&self, answer: Result<u16>) {
+    pub(crate) fn answer(&self, answer: Result<u16>) {
         let value = answer.map_or_else(|error| error.to_errno(), i32::from);
         self.0.store(value, Release);
     }
 
-    fn is_answered(&self) -> bool {
+    pub(crate) fn is_answered(&self) -> bool {
         self.0.load(Acquire) != Self::UNANSWERED
     }
 
-    fn result(&self) -> Result<u16> {
+    pub(crate) fn result(&self) -> Result<u16> {
         let value = self.0.load(Acquire);
         to_result(value)?;
         Ok(u16::try_from(value)?)
@@ -996,7 +1040,7 @@ fn ask(pdev: &pci::Device<Bound>, header: &Header, count: u16) -> Result<Arc<Pen
 }
 
 /// Sets the number of VFs of a PF.
-fn set_num_vfs_of(device: &pci::Device, count: u16) -> Result<u16> {
+pub(crate) fn set_num_vfs_of(device: &pci::Device, count: u16) -> Result<u16> {
     // SAFETY: A worker that runs this holds no lock, is inside of nothing, and nobody waits for it.
     let mut unlocked = unsafe { Unlocked::new() };
     RescanLock::with_device(&mut unlocked, device, |lock, device| {

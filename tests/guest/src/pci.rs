@@ -17,6 +17,9 @@ const DEVICES: &str = "/sys/bus/pci/devices";
 pub const IGB: (u16, u16) = (0x8086, 0x10c9);
 pub const IGB_VF: (u16, u16) = (0x8086, 0x10ca);
 
+/// QEMU's NVMe controller, and its VFs.
+pub const NVME: (u16, u16) = (0x1b36, 0x0010);
+
 /// A device by its address, whether or not it is there.
 #[derive(Clone)]
 pub struct Device {

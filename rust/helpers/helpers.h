@@ -16,6 +16,7 @@ struct irq_domain;
 struct kiocb;
 struct module;
 struct pci_dev;
+struct task_struct;
 struct vm_operations_struct;
 struct wait_queue_entry;
 struct wait_queue_head;
@@ -91,6 +92,11 @@ bool holdfast_module_has(const void *address, struct module *module);
 int holdfast_modules_watch(void (*gone)(struct module *module));
 void holdfast_modules_unwatch(void);
 void holdfast_wait_for_running_text(void);
+
+/* Of a PCI core with the series in patches/7.3; looked for at run time. */
+bool pci_rescan_remove_held(void);
+void pci_adopt_rescan_remove(struct task_struct *from);
+void pci_return_rescan_remove(struct task_struct *to);
 
 bool holdfast_rescan_probe(void);
 void holdfast_rescan_unprobe(void);

@@ -29,33 +29,43 @@
 static struct task_struct *holdfast_rescan_owner;
 static int holdfast_rescan_room;
 
-/* Set once, when the library is loaded. */
-static bool (*holdfast_rescan_held_in_core)(void);
-
 /*
- * What a core has whose lock is reentrant and knows its owner (patches/7.3).
- * A core without it is found by its absence.
+ * What a core has whose lock is reentrant and knows its owner (patches/7.3), or
+ * NULL. Set once, when the library is loaded.
  */
-bool pci_rescan_remove_lock_held(void);
-
-/* Looks which lock this kernel has. Returns whether it is the reentrant one. */
-bool holdfast_rescan_probe(void)
-{
-	holdfast_rescan_held_in_core = symbol_get(pci_rescan_remove_lock_held);
-	return holdfast_rescan_held_in_core;
-}
+static bool (*holdfast_rescan_core_held)(void);
+static void (*holdfast_rescan_core_adopt)(struct task_struct *from);
+static void (*holdfast_rescan_core_return)(struct task_struct *to);
 
 /* Ends what holdfast_rescan_probe() began. */
 void holdfast_rescan_unprobe(void)
 {
-	if (holdfast_rescan_held_in_core)
-		symbol_put(pci_rescan_remove_lock_held);
+	if (holdfast_rescan_core_held)
+		symbol_put(pci_rescan_remove_held);
+	if (holdfast_rescan_core_adopt)
+		symbol_put(pci_adopt_rescan_remove);
+	if (holdfast_rescan_core_return)
+		symbol_put(pci_return_rescan_remove);
+	holdfast_rescan_core_held = NULL;
+	holdfast_rescan_core_adopt = NULL;
+	holdfast_rescan_core_return = NULL;
+}
+
+/* Looks which lock this kernel has. Returns whether it is the reentrant one. */
+bool holdfast_rescan_probe(void)
+{
+	holdfast_rescan_core_held = symbol_get(pci_rescan_remove_held);
+	holdfast_rescan_core_adopt = symbol_get(pci_adopt_rescan_remove);
+	holdfast_rescan_core_return = symbol_get(pci_return_rescan_remove);
+	if (!holdfast_rescan_core_adopt || !holdfast_rescan_core_return)
+		holdfast_rescan_unprobe();
+	return holdfast_rescan_core_held;
 }
 
 /* Whether the lock of the core is the reentrant one. */
 bool holdfast_rescan_is_reentrant(void)
 {
-	return holdfast_rescan_held_in_core;
+	return holdfast_rescan_core_held;
 }
 
 /*
@@ -66,7 +76,7 @@ bool holdfast_rescan_held(void)
 {
 	if (READ_ONCE(holdfast_rescan_owner) == current)
 		return true;
-	return holdfast_rescan_held_in_core && holdfast_rescan_held_in_core();
+	return holdfast_rescan_core_held && holdfast_rescan_core_held();
 }
 
 /* How often the current task, which owns it, has taken it. */
@@ -145,9 +155,13 @@ static void holdfast_rescan_work_run(struct work_struct *work)
 		container_of(work, struct holdfast_rescan_work, work);
 
 	/* The one that owned it sleeps until this has returned. */
+	if (holdfast_rescan_core_held)
+		holdfast_rescan_core_adopt(this->owner);
 	WRITE_ONCE(holdfast_rescan_owner, current);
 	this->run(this->data);
 	WRITE_ONCE(holdfast_rescan_owner, this->owner);
+	if (holdfast_rescan_core_held)
+		holdfast_rescan_core_return(this->owner);
 }
 
 /*

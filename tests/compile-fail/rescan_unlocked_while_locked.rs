@@ -16,6 +16,7 @@ use kernel::{
 /// Says inside of a device lock that none is held.
 pub fn again(unlocked: &mut Unlocked, pdev: &pci::Device) -> Result {
     RescanLock::with_device(unlocked, pdev, |_lock, _device| {
-        RescanLock::with(unlocked, |_lock| ()) //~ E0501
+        //~^ E0505
+        RescanLock::with(unlocked, |_lock| ())
     })?
 }

@@ -5,20 +5,16 @@
 //! Promise 8: the order of the device lock and the rescan lock is in the types.
 
 use core::num::NonZero;
-use holdfast::pci::sriov::Request;
-use kernel::{
-    device::Core,
-    pci,
-    prelude::*, //
+use holdfast::pci::{
+    sriov::Request,
+    RescanLock, //
 };
 
-/// Enables VFs in `probe`.
-pub fn probe(pdev: &pci::Device<Core<'_>>) -> Result {
-    let request = Request {
-        device: pdev, //~ E0451
-        count: NonZero::<u16>::MIN, //~ E0451
-        rescan_lock: pdev, //~ E0451
-    };
-    drop(request.enable()?);
-    Ok(())
+/// Makes one of what may be at hand.
+pub fn forge(lock: &RescanLock) -> Request<'_> {
+    Request {
+        device: core::ptr::null_mut(), //~ E0451
+        count: NonZero::<u16>::MIN,    //~ E0451
+        rescan_lock: lock,             //~ E0451
+    }
 }

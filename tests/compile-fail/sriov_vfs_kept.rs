@@ -17,6 +17,6 @@ pub struct Data {
 
 /// Keeps them.
 pub fn configure(data: &mut Data, request: Request<'_>) -> Result {
-    data.vfs = Some(request.enable()?); //~ E0521
+    data.vfs = Some(request.enable()?); //~ ERROR
     Ok(())
 }

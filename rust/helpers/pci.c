@@ -85,11 +85,13 @@ unsigned int holdfast_rescan_depth(void)
 	return HOLDFAST_RESCAN_DEPTH - holdfast_rescan_room;
 }
 
-static noinline void holdfast_rescan_first(void)
+/* Out of line, to keep what an owner runs short. */
+static noinline bool holdfast_rescan_first(void)
 {
 	pci_lock_rescan_remove();
 	holdfast_rescan_room = HOLDFAST_RESCAN_DEPTH - 1;
 	WRITE_ONCE(holdfast_rescan_owner, current);
+	return true;
 }
 
 /*
@@ -98,13 +100,19 @@ static noinline void holdfast_rescan_first(void)
  */
 bool holdfast_rescan_lock(void)
 {
-	if (READ_ONCE(holdfast_rescan_owner) != current) {
-		holdfast_rescan_first();
-		return true;
-	}
-	if (unlikely(!holdfast_rescan_room))
+	if (READ_ONCE(holdfast_rescan_owner) != current)
+		return holdfast_rescan_first();
+	if (unlikely(--holdfast_rescan_room < 0)) {
+		holdfast_rescan_room = 0;
 		return false;
-	holdfast_rescan_room--;
+	}
+	return true;
+}
+
+static noinline bool holdfast_rescan_last(void)
+{
+	WRITE_ONCE(holdfast_rescan_owner, NULL);
+	pci_unlock_rescan_remove();
 	return true;
 }
 
@@ -116,10 +124,8 @@ bool holdfast_rescan_unlock(void)
 {
 	if (unlikely(READ_ONCE(holdfast_rescan_owner) != current))
 		return false;
-	if (++holdfast_rescan_room == HOLDFAST_RESCAN_DEPTH) {
-		WRITE_ONCE(holdfast_rescan_owner, NULL);
-		pci_unlock_rescan_remove();
-	}
+	if (++holdfast_rescan_room == HOLDFAST_RESCAN_DEPTH)
+		return holdfast_rescan_last();
 	return true;
 }
 

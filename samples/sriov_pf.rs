@@ -3,9 +3,9 @@
 //! A driver for the physical function of an SR-IOV device: Intel's 82576 (8086:10c9), which QEMU
 //! offers as `igb`.
 //!
-//! `/dev/holdfast-pf0` tells a register of the device and how many VFs are enabled. VFs are switched
-//! through the device's `sriov_numvfs`, or through the attribute `vfs` of the object. The device can
-//! be unbound, removed or unplugged, and this module unloaded, whatever user space holds open
+//! `/dev/holdfast-pf0` tells a register of the device and how many VFs are enabled. These are set
+//! through the device's `sriov_numvfs`, or through the attribute `vfs` of the object. The device
+//! can be unbound, removed or unplugged, and this module unloaded, whatever user space holds open
 //! meanwhile, and whatever the drivers of its VFs do.
 //!
 //! Nothing here is about the 82576 but the meaning of one register, so any device with SR-IOV and

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A driver for the virtual functions of an SR-IOV device: those of Intel's 82576 (8086:10ca), which
-//! QEMU's `igb` has.
+//! A driver for the virtual functions of an SR-IOV device: those of Intel's 82576 (8086:10ca),
+//! which QEMU's `igb` has.
 //!
 //! `/dev/holdfast-vf0` tells which VF it is, a register of it, and what the driver of its physical
 //! function has for it: the driver of `sriov_pf.rs`, to which it gets by type. A VF whose PF has
@@ -60,8 +60,8 @@ struct Vf;
 /// What the object does, until it is unregistered.
 struct VfBound<'bound> {
     bar: pci::Bar<'bound, { registers::END }>,
-    // In C: `struct pf_priv *pf`, which points to freed memory when the PF was unbound and a read of
-    // an open file still uses it. This is there for as long as the VF is bound, and the VF is
+    // In C: `struct pf_priv *pf`, which points to freed memory when the PF was unbound and a read
+    // of an open file still uses it. This is there for as long as the VF is bound, and the VF is
     // unbound before its PF.
     pf: PhysicalFunction<'bound, PfDriver>,
     /// How many drivers of VFs had been bound before, and this one.

@@ -12,6 +12,7 @@ use holdfast::pci::sriov::PhysicalFunction;
 pub fn forge(address: usize) -> PhysicalFunction<'static, PfDriver> {
     PhysicalFunction {
         shared: address as *const _, //~ E0451
-        _shared: PhantomData,        //~ E0451
+        _binding: PhantomData,       //~ E0451
+        _driver: PhantomData,        //~ E0451
     }
 }

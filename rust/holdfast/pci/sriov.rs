@@ -317,7 +317,8 @@ impl Drop for Vfs<'_> {
 /// `shared` points to what [`Driver::shared`] of `T` has shown, which is not dropped for `'bound`.
 pub struct PhysicalFunction<'bound, T: Driver> {
     shared: *const c_void,
-    _shared: PhantomData<(&'bound (), fn() -> T)>,
+    _binding: PhantomData<&'bound ()>,
+    _driver: PhantomData<fn() -> T>,
 }
 
 impl<T: Driver> Clone for PhysicalFunction<'_, T> {
@@ -365,7 +366,8 @@ pub fn physical_function<'bound, T: Driver>(
     // the VF's, which `'bound` does not outlive.
     Ok(PhysicalFunction {
         shared,
-        _shared: PhantomData,
+        _binding: PhantomData,
+        _driver: PhantomData,
     })
 }
 

@@ -74,15 +74,6 @@ fn vf_driver() -> Result<()> {
         file.expect_gone()?;
     }
     drop((files, again));
-    // And a VF that is removed by itself.
-    pf.set_vf_count(2)?;
-    let vf = &pci::all(pci::IGB_VF)?[1];
-    let file = sample.file_of(vf)?;
-    vf.remove()?;
-    file.expect_dead()?;
-    pf.set_vf_count(0)?;
-    pci::expect_vfs(pf, 0)?;
-    drop(file);
     sample.unload()
 }
 
@@ -367,8 +358,8 @@ fn rmmod_against_numvfs() -> Result<()> {
         let writer = scope.spawn(|| {
             while !ended.load(Ordering::Relaxed) {
                 for count in [2, 0] {
-                    // There may be no driver.
-                    if pf.set_vf_count(count).is_ok() {
+                    // There may be no driver, about which the kernel says something each time.
+                    if pf.driver().is_some() && pf.set_vf_count(count).is_ok() {
                         written.fetch_add(1, Ordering::Relaxed);
                     }
                 }

@@ -561,9 +561,9 @@ pub(crate) fn attach(vf: &pci::Device<Bound>, type_id: TypeId) -> Result<*const 
     let record = records.of_type(pf, type_id)?;
     if record.is_attached(vf) {
         // Until devres releases it, which is later than whatever the VF is bound for.
-        return Ok(record.shared);
+        return Ok(record.shared());
     }
-    if !record.open {
+    if !record.is_open() {
         return Err(ENODEV);
     }
     record.attach((&**vf).into())?;
@@ -587,7 +587,7 @@ pub(crate) fn attach(vf: &pci::Device<Bound>, type_id: TypeId) -> Result<*const 
         record.detach(raw(vf));
         return Err(error);
     }
-    Ok(record.shared)
+    Ok(record.shared())
 }
 
 /// Takes a VF out of the record of its PF. devres calls this when the VF is unbound, and after all
@@ -963,7 +963,7 @@ fn is_open(device: *mut bindings::pci_dev) -> bool {
     RECORDS
         .lock()
         .find(device)
-        .is_some_and(|record| record.open)
+        .is_some_and(|record| record.is_open())
 }
 
 /// A number of VFs that was asked for, and the answer.

@@ -9,8 +9,8 @@
 //! meanwhile, and whatever the drivers of its VFs do.
 //!
 //! Nothing here is about the 82576 but the meaning of one register, so any device with SR-IOV and
-//! memory in BAR 0 will do, if it is given to the driver by its `new_id`: QEMU's NVMe controller
-//! (`echo 1b36 0010 >new_id`), whose register at that place is its version.
+//! memory in BAR 0 will do, if it is given to the driver by the device's `driver_override`: QEMU's
+//! NVMe controller (1b36:0010), whose register at that place is its version.
 //!
 //! The comments that begin with "In C" say which line would have been the bug.
 

@@ -8,7 +8,7 @@
 //! another driver, or none, is not bound. When the PF is unbound, its VFs go first, whatever user
 //! space holds open.
 //!
-//! As the PF's driver, it takes VFs of other devices through its `new_id`.
+//! As the PF's driver, it takes those of other devices by their `driver_override`.
 //!
 //! The comments that begin with "In C" say which line would have been the bug.
 

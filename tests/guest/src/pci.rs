@@ -85,6 +85,21 @@ impl Device {
     }
 }
 
+impl Device {
+    /// Binds a driver that does not know the device's ids; fails if it refuses the device.
+    ///
+    /// Not by `new_id`: that takes no id for a driver whose own ids all have data, as those of
+    /// drivers in Rust have.
+    pub fn bind_by_override(&self, driver: &str) -> Result<()> {
+        kernel::write(self.path().join("driver_override"), driver)?;
+        kernel::write("/sys/bus/pci/drivers_probe", &self.address)?;
+        match self.driver() {
+            Some(bound) if bound == driver => Ok(()),
+            bound => bail!("{} is bound to {bound:?}, not to {driver}", self.address),
+        }
+    }
+}
+
 /// All devices with these ids.
 pub fn all(ids: (u16, u16)) -> Result<Vec<Device>> {
     let mut found = Vec::new();

@@ -393,66 +393,60 @@ fn rmmod_against_numvfs() -> Result<()> {
 
 pub const NVME: Scenario = Scenario::new(
     "vf-driver-nvme",
-    "the same two drivers take an NVMe controller and its VFs, by new_id",
+    "the same two drivers take an NVMe controller and its VFs, by driver_override",
     nvme,
 );
 
 fn nvme() -> Result<()> {
     let sample = VfSample::load()?;
     let pf = Device::find(pci::NVME)?;
-    for driver in [sample::DRIVER, VF_DRIVER] {
-        let (vendor, device) = pci::NVME;
-        kernel::write(
-            format!("/sys/bus/pci/drivers/{driver}/new_id"),
-            &format!("{vendor:04x} {device:04x}"),
-        )?;
-    }
-    // PF and VFs have the same ids: each driver refuses what is not its.
-    ensure!(
-        pf.driver().as_deref() == Some(sample::DRIVER),
-        "the controller is bound to {:?}",
-        pf.driver()
-    );
+    pf.bind_by_override(sample::DRIVER)?;
     let file = OpenFile::open(sample::node_of(sample::CLASS, &pf)?)?;
     let status = file.status()?;
     println!("the controller's version is {:#010x}", status.register);
+
+    // The VFs have the ids of the PF, whose driver refuses them.
     pf.set_vf_count(2)?;
     ensure!(pf.vf_links()? == 2, "{} VFs are linked", pf.vf_links()?);
     ensure!(file.status()?.vfs == 2, "the driver does not know of 2 VFs");
-    let mut vfs = Vec::new();
-    for vf in pci::all(pci::NVME)? {
-        if vf.address != pf.address {
-            vfs.push(sample.file_of(&vf)?);
-        }
-    }
+    let vfs = nvme_vfs(&pf)?;
     ensure!(vfs.len() == 2, "{} VFs are there", vfs.len());
+    ensure!(
+        vfs[0].bind_by_override(sample::DRIVER).is_err(),
+        "a VF is bound to the driver of PFs"
+    );
+    let mut files = Vec::new();
     for vf in &vfs {
-        let status = vf.vf_status()?;
-        ensure!(
-            status.granted == 2,
-            "a VF is told of {} VFs",
-            status.granted
-        );
+        vf.bind_by_override(VF_DRIVER)?;
+        files.push(sample.file_of(vf)?);
+    }
+    for file in &files {
+        let granted = file.vf_status()?.granted;
+        ensure!(granted == 2, "a VF is told of {granted} VFs");
     }
     // The other PF has nothing to do with it.
     ensure!(sample.pf().vf_count()? == 0, "the igb has VFs");
+
     wait::within("removal of the controller", AT_ONCE_WITH_VFS, {
         let pf = pf.clone();
         move || pf.remove()
     })?;
-    for file in vfs.iter().chain([&file]) {
+    for file in files.iter().chain([&file]) {
         file.expect_dead()?;
     }
-    drop((vfs, file));
+    drop((files, file));
     pci::rescan()?;
-    ensure!(
-        pf.driver().as_deref() == Some(sample::DRIVER),
-        "the controller is bound to {:?} after a rescan",
-        pf.driver()
-    );
+    pf.bind_by_override(sample::DRIVER)?;
     pf.set_vf_count(1)?;
     // With the VF on.
     sample.unload()?;
     ensure!(pf.vf_count()? == 0, "the controller still has VFs");
     Ok(())
+}
+
+/// The VFs of the controller, whose ids are those of the PF.
+fn nvme_vfs(pf: &Device) -> Result<Vec<Device>> {
+    let mut vfs = pci::all(pci::NVME)?;
+    vfs.retain(|vf| vf.address != pf.address);
+    Ok(vfs)
 }

@@ -84,6 +84,20 @@ pub(crate) unsafe fn end() {
 /// A task that holds neither a device lock nor the rescan lock.
 ///
 /// It is lent exclusively: while a lock is held that was taken from here, this cannot be used.
+///
+/// # Examples
+///
+/// ```
+/// use holdfast::pci::{
+///     RescanLock,
+///     Unlocked, //
+/// };
+///
+/// // SAFETY: A test holds no lock where it begins, and nobody waits for it.
+/// let mut unlocked = unsafe { Unlocked::new() };
+/// RescanLock::with(&mut unlocked, |lock| assert_eq!(lock.depth(), 1))?;
+/// # Ok::<(), Error>(())
+/// ```
 pub struct Unlocked {
     _not_send: NotThreadSafe,
 }
@@ -129,18 +143,29 @@ impl BeforeRescanLock for &RescanLock {}
 ///
 /// # Examples
 ///
-/// ```no_run
+/// ```
 /// use holdfast::pci::{
 ///     RescanLock,
 ///     Unlocked, //
 /// };
 ///
-/// fn count(unlocked: &mut Unlocked) -> Result<usize> {
-///     RescanLock::with(unlocked, |lock| {
-///         // Whoever has it can take it again, and give it to others in a call.
-///         RescanLock::with(lock, |again| again.depth())
-///     })?
+/// /// What needs the lock, and is called with and without it.
+/// fn depth_inside(context: impl BeforeRescanLock) -> Result<usize> {
+///     RescanLock::with(context, |lock| lock.depth())
 /// }
+/// # use holdfast::pci::rescan::BeforeRescanLock;
+///
+/// # // SAFETY: A test holds no lock where it begins, and nobody waits for it.
+/// # let unlocked = &mut unsafe { Unlocked::new() };
+/// assert_eq!(depth_inside(&mut *unlocked)?, 1);
+/// assert!(RescanLock::if_held(|_lock| ()).is_none());
+///
+/// let depths = RescanLock::with(unlocked, |lock| -> Result<_> {
+///     // Once more; and in a worker, as long as it takes.
+///     Ok((depth_inside(lock)?, lock.hand_over(|lent| lent.depth())?))
+/// })??;
+/// assert_eq!(depths, (2, 1));
+/// # Ok::<(), Error>(())
 /// ```
 ///
 /// # Invariants
@@ -252,6 +277,30 @@ impl RescanLock {
     /// # Errors
     ///
     /// As [`RescanLock::with`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use holdfast::pci::{
+    ///     DeviceLock,
+    ///     RescanLock,
+    ///     Unlocked, //
+    /// };
+    /// use kernel::pci;
+    ///
+    /// /// What has to be done with both locks held.
+    /// fn id(lock: &RescanLock, device: &DeviceLock<'_>) -> (usize, u16) {
+    ///     (lock.depth(), device.device_id())
+    /// }
+    ///
+    /// fn id_of(unlocked: &mut Unlocked, pdev: &pci::Device) -> Result<u16> {
+    ///     let (depth, id) = RescanLock::with_device(unlocked, pdev, id)?;
+    ///     assert_eq!(depth, 1);
+    ///     Ok(id)
+    /// }
+    /// # let _ = id_of;
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn with_device<R>(
         unlocked: &mut Unlocked,
         device: &pci::Device,
@@ -287,6 +336,16 @@ impl RescanLock {
     }
 
     /// Whether the lock of the PCI core itself is reentrant and knows its owner.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use holdfast::pci::RescanLock;
+    /// if !RescanLock::is_reentrant_in_core() {
+    ///     pr_info!("set sriov_numvfs to 0 before the driver is unbound\n");
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn is_reentrant_in_core() -> bool {
         // SAFETY: May be called anywhere.
         unsafe { shims::holdfast_rescan_is_reentrant() }

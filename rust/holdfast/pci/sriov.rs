@@ -97,6 +97,23 @@ use kernel::{
 ///
 /// May be called in any context. It can change at any time, unless the caller is in a callback of
 /// the PF's driver.
+///
+/// # Examples
+///
+/// ```
+/// use holdfast::pci::sriov;
+/// use kernel::{
+///     device::Bound,
+///     pci, //
+/// };
+///
+/// /// Divides the queues of a device among the functions that it has now.
+/// fn queues_per_function(pdev: &pci::Device<Bound>, queues: u16) -> u16 {
+///     queues / (1 + sriov::num_vfs(pdev))
+/// }
+/// # let _ = queues_per_function;
+/// # Ok::<(), Error>(())
+/// ```
 pub fn num_vfs(pdev: &pci::Device<Bound>) -> u16 {
     // SAFETY: A reference to a device is a valid `struct pci_dev`.
     let num_vfs = unsafe { bindings::pci_num_vf(raw(pdev)) };
@@ -124,23 +141,93 @@ pub fn vf_number(pdev: &pci::Device<Bound>) -> Option<u16> {
 ///
 /// # Examples
 ///
-/// ```ignore
+/// ```
+/// use core::num::NonZero;
+/// use holdfast::pci::sriov::{
+///     self,
+///     Request,
+///     Vf,
+///     Vfs, //
+/// };
+/// # use kernel::{device::Core, pci, sync::atomic::{Atomic, Relaxed}};
+///
+/// struct PfDriver {
+///     shared: Shared,
+/// }
+///
+/// /// What the drivers of VFs see.
+/// struct Shared {
+///     queues_each: Atomic<u32>,
+/// }
+/// #
+/// # kernel::pci_device_table!(
+/// #     PCI_TABLE,
+/// #     <PfDriver as pci::Driver>::IdInfo,
+/// #     [(pci::DeviceId::from_id(pci::Vendor::REDHAT, 0xffff), ())]
+/// # );
+/// #
+/// # impl pci::Driver for PfDriver {
+/// #     type IdInfo = ();
+/// #     type Data<'bound> = Self;
+/// #     const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
+/// #
+/// #     fn probe<'bound>(
+/// #         _pdev: &'bound pci::Device<Core<'_>>,
+/// #         _info: Option<&'bound Self::IdInfo>,
+/// #     ) -> impl PinInit<Self, Error> + 'bound {
+/// #         Ok(PfDriver { shared: Shared { queues_each: Atomic::new(0) } })
+/// #     }
+/// # }
+///
 /// impl sriov::Driver for PfDriver {
-///     type Shared<'bound> = Mailbox;
+///     type Shared<'bound> = Shared;
 ///
 ///     fn shared<'a, 'bound>(this: Pin<&'a Self::Data<'bound>>) -> &'a Self::Shared<'bound> {
-///         &this.get_ref().mailbox
+///         &this.get_ref().shared
 ///     }
 ///
 ///     fn sriov_configure<'a>(
-///         _pdev: &pci::Device<Core<'_>>,
-///         this: Pin<&Self::Data<'_>>,
+///         pdev: &pci::Device<Core<'_>>,
+///         this: Pin<&Self>,
 ///         request: Request<'a>,
 ///     ) -> Result<Vfs<'a>> {
-///         this.divide_queues_by(request.count())?;
-///         request.enable()
+///         // Before they are enabled, because their drivers are bound in there.
+///         let queues = 64 / request.count();
+///         this.shared.queues_each.store(queues.into(), Relaxed);
+///         dev_dbg!(pdev, "the lock is held, {} deep\n", request.rescan_lock().depth());
+///
+///         let most = NonZero::new(16).ok_or(EINVAL)?;
+///         let vfs = if request.count() > most {
+///             request.enable_fewer(most)?
+///         } else {
+///             request.enable()?
+///         };
+///         dev_info!(pdev, "{} VFs\n", vfs.count());
+///         Ok(vfs)
+///     }
+///
+///     fn vfs_disabled(_pdev: &pci::Device<Core<'_>>, this: Pin<&Self>) {
+///         this.shared.queues_each.store(0, Relaxed);
+///     }
+///
+///     fn sriov_get_vf_total_msix(_pdev: &pci::Device<Core<'_>>, _this: Pin<&Self>) -> u32 {
+///         128
+///     }
+///
+///     fn sriov_set_msix_vec_count(
+///         pdev: &pci::Device<Core<'_>>,
+///         _this: Pin<&Self>,
+///         vf: Vf<'_>,
+///         count: u32,
+///     ) -> Result {
+///         dev_info!(pdev, "{count} vectors for VF {}\n", vf.number());
+///         dev_info!(vf.device(), "has {count} vectors\n");
+///         Ok(())
 ///     }
 /// }
+/// # fn is_driver<D: sriov::Driver>() {}
+/// # is_driver::<PfDriver>();
+/// # Ok::<(), Error>(())
 /// ```
 pub trait Driver: pci::Driver + 'static {
     /// What the drivers of VFs see of this one; `()` if that is nothing.
@@ -311,6 +398,73 @@ impl Drop for Vfs<'_> {
 }
 
 /// What the driver of a VF has of its PF, whose driver is a `T`.
+///
+/// # Examples
+///
+/// ```
+/// use holdfast::pci::sriov::{
+///     self,
+///     PhysicalFunction, //
+/// };
+/// # use kernel::{device::{Bound, Core}, pci};
+/// # struct PfDriver;
+/// #
+/// # kernel::pci_device_table!(
+/// #     PCI_TABLE,
+/// #     <PfDriver as pci::Driver>::IdInfo,
+/// #     [(pci::DeviceId::from_id(pci::Vendor::REDHAT, 0xffff), ())]
+/// # );
+/// #
+/// # impl pci::Driver for PfDriver {
+/// #     type IdInfo = ();
+/// #     type Data<'bound> = Self;
+/// #     const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
+/// #
+/// #     fn probe<'bound>(
+/// #         _pdev: &'bound pci::Device<Core<'_>>,
+/// #         _info: Option<&'bound Self::IdInfo>,
+/// #     ) -> impl PinInit<Self, Error> + 'bound {
+/// #         Ok(PfDriver)
+/// #     }
+/// # }
+/// #
+/// # impl sriov::Driver for PfDriver {
+/// #     type Shared<'bound> = PfDriver;
+/// #
+/// #     fn shared<'a, 'bound>(this: Pin<&'a Self::Data<'bound>>) -> &'a Self::Shared<'bound> {
+/// #         this.get_ref()
+/// #     }
+/// # }
+/// #
+/// # impl PfDriver {
+/// #     fn queues_each(&self) -> u32 {
+/// #         4
+/// #     }
+/// # }
+///
+/// struct VfBound<'bound> {
+///     pf: PhysicalFunction<'bound, PfDriver>,
+///     number: u16,
+/// }
+///
+/// impl<'bound> VfBound<'bound> {
+///     fn new(pdev: &'bound pci::Device<Bound>) -> Result<Self> {
+///         if !sriov::is_virtfn(pdev) {
+///             return Err(ENODEV);
+///         }
+///         Ok(Self {
+///             pf: sriov::physical_function(pdev)?,
+///             number: sriov::vf_number(pdev).ok_or(ENODEV)?,
+///         })
+///     }
+///
+///     fn first_queue(&self) -> u32 {
+///         u32::from(self.number) * self.pf.with(|shared| shared.queues_each())
+///     }
+/// }
+/// # let _ = (VfBound::new, VfBound::first_queue);
+/// # Ok::<(), Error>(())
+/// ```
 ///
 /// # Invariants
 ///
@@ -648,6 +802,7 @@ impl Drop for Published {
 /// The data of the driver of a PF.
 //
 // The first field is dropped first: no driver of a VF sees the data when that is dropped.
+#[doc(hidden)]
 #[pin_data]
 pub struct Data<'bound, T: Driver> {
     published: Published,
@@ -663,6 +818,7 @@ impl<'bound, T: Driver> Data<'bound, T> {
 }
 
 /// A [`Driver`] as the kernel crate sees it.
+#[doc(hidden)]
 pub struct PciDriver<T: Driver>(PhantomData<T>);
 
 impl<T: Driver> pci::Driver for PciDriver<T> {
@@ -739,6 +895,51 @@ fn disable_vfs<T: Driver>(pdev: &pci::Device<Core<'_>>, data: Pin<&T::Data<'_>>)
 }
 
 /// An adapter for the registration of PF drivers; see [`module_sriov_driver!`].
+///
+/// # Examples
+///
+/// What that macro does, for a module that also does something else:
+///
+/// ```
+/// # use holdfast::pci::sriov;
+/// # use kernel::{device::Core, driver, module::this_module, pci};
+/// # struct PfDriver;
+/// #
+/// # kernel::pci_device_table!(
+/// #     PCI_TABLE,
+/// #     <PfDriver as pci::Driver>::IdInfo,
+/// #     [(pci::DeviceId::from_id(pci::Vendor::REDHAT, 0xffff), ())]
+/// # );
+/// #
+/// # impl pci::Driver for PfDriver {
+/// #     type IdInfo = ();
+/// #     type Data<'bound> = Self;
+/// #     const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
+/// #
+/// #     fn probe<'bound>(
+/// #         _pdev: &'bound pci::Device<Core<'_>>,
+/// #         _info: Option<&'bound Self::IdInfo>,
+/// #     ) -> impl PinInit<Self, Error> + 'bound {
+/// #         Ok(PfDriver)
+/// #     }
+/// # }
+/// #
+/// # impl sriov::Driver for PfDriver {
+/// #     type Shared<'bound> = PfDriver;
+/// #
+/// #     fn shared<'a, 'bound>(this: Pin<&'a Self::Data<'bound>>) -> &'a Self::Shared<'bound> {
+/// #         this.get_ref()
+/// #     }
+/// # }
+/// #
+/// type Registration = driver::Registration<sriov::Adapter<PfDriver>>;
+///
+/// # let module = this_module::<crate::LocalModule>();
+/// let registration = KBox::pin_init(Registration::new(c"example_pf", module), GFP_KERNEL)?;
+/// // The driver of all its devices, until this is dropped.
+/// drop(registration);
+/// # Ok::<(), Error>(())
+/// ```
 ///
 /// [`module_sriov_driver!`]: crate::module_sriov_driver
 pub struct Adapter<T: Driver>(PhantomData<T>);
@@ -1007,6 +1208,43 @@ impl Pending {
 /// - [`ENODEV`] if the PF is being unbound, or is not bound to a driver that was registered with
 ///   [`module_sriov_driver!`](crate::module_sriov_driver).
 /// - [`ERESTARTSYS`] if the task got a signal. The number is set all the same.
+///
+/// # Examples
+///
+/// ```
+/// # use holdfast::{class::Class, object::{self, Object}};
+/// # use kernel::{device::Bound, pci, str::BStr};
+/// use holdfast::{
+///     object::Access,
+///     pci::sriov, //
+/// };
+/// use kernel::str::parse_int::ParseInt;
+/// #
+/// # struct Pf;
+/// #
+/// # impl object::Operations for Pf {
+/// #     type Parent = pci::Device<Bound>;
+/// #     type Structure = object::ClassDevice;
+/// #     type Data = ();
+/// #     type Bound<'bound> = ();
+/// #     type Argument = ();
+/// #     const CLASS: Class = Class::new(c"example_pf", c"example-pf");
+/// #
+/// #     fn bind<'bound>(
+/// #         _object: &'bound Object<Self>,
+/// #         _pdev: &'bound pci::Device<Bound>,
+/// #         _argument: (),
+/// #     ) -> impl PinInit<(), Error> + 'bound {
+/// #         Ok(())
+/// #     }
+/// # }
+///
+/// fn store_vfs(access: &Access<'_, '_, Pf>, text: &BStr) -> Result {
+///     sriov::set_num_vfs(access, u16::from_str(text)?).map(drop)
+/// }
+/// # let _ = store_vfs;
+/// # Ok::<(), Error>(())
+/// ```
 pub fn set_num_vfs<O>(access: &Access<'_, '_, O>, count: u16) -> Result<u16>
 where
     O: object::Operations<Parent = pci::Device<Bound>>,
@@ -1059,7 +1297,39 @@ pub(crate) fn set_num_vfs_of(device: &pci::Device, count: u16) -> Result<u16> {
 ///
 /// # Examples
 ///
-/// ```ignore
+/// ```
+/// # use holdfast::pci::sriov;
+/// # use kernel::{device::Core, pci};
+/// # struct PfDriver;
+/// #
+/// # kernel::pci_device_table!(
+/// #     PCI_TABLE,
+/// #     <PfDriver as pci::Driver>::IdInfo,
+/// #     [(pci::DeviceId::from_id(pci::Vendor::REDHAT, 0xffff), ())]
+/// # );
+/// #
+/// # impl pci::Driver for PfDriver {
+/// #     type IdInfo = ();
+/// #     type Data<'bound> = Self;
+/// #     const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
+/// #
+/// #     fn probe<'bound>(
+/// #         _pdev: &'bound pci::Device<Core<'_>>,
+/// #         _info: Option<&'bound Self::IdInfo>,
+/// #     ) -> impl PinInit<Self, Error> + 'bound {
+/// #         Ok(PfDriver)
+/// #     }
+/// # }
+/// #
+/// # impl sriov::Driver for PfDriver {
+/// #     type Shared<'bound> = PfDriver;
+/// #
+/// #     fn shared<'a, 'bound>(this: Pin<&'a Self::Data<'bound>>) -> &'a Self::Shared<'bound> {
+/// #         this.get_ref()
+/// #     }
+/// # }
+/// #
+/// # #[cfg(any())] // It makes a module of the crate, which the examples are already.
 /// holdfast::module_sriov_driver! {
 ///     type: PfDriver,
 ///     name: "example_pf",
@@ -1067,6 +1337,7 @@ pub(crate) fn set_num_vfs_of(device: &pci::Device, count: u16) -> Result<u16> {
 ///     description: "An SR-IOV physical function",
 ///     license: "GPL",
 /// }
+/// # Ok::<(), Error>(())
 /// ```
 #[macro_export]
 macro_rules! module_sriov_driver {

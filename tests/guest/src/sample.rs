@@ -173,13 +173,7 @@ pub fn expect_no_class_device() -> Result<()> {
 /// Brings everything back to where scenarios begin: no module loaded, no VF on,
 /// the igb there; but for the library if that is pinned. Says what could not be undone.
 pub fn clean_up(library_is_pinned: bool) -> Result<()> {
-    for module in [
-        MODULE,
-        vf::VF_MODULE,
-        FORGETFUL,
-        mailbox::MODULE,
-        EXAMPLES,
-    ] {
+    for module in [MODULE, vf::VF_MODULE, FORGETFUL, mailbox::MODULE, EXAMPLES] {
         if kernel::module_is_loaded(module) {
             kernel::wait_until_unused(module)?;
             kernel::rmmod(module).with_context(|| format!("rmmod {module} after the scenario"))?;

@@ -20,7 +20,9 @@
 //! - [`attribute`] puts files of sysfs on an object, which end with it.
 //! - [`work`], [`timer`] and [`irq`] call the driver while the object is registered, and end with
 //!   that.
-//! - [`pci::sriov`] makes a PCI driver the driver of a physical function.
+//! - [`pci::sriov`] makes a PCI driver the driver of a physical function, and gives the drivers of
+//!   its virtual functions what they may see of it. [`pci::RescanLock`] is the lock under which
+//!   they come and go.
 //!
 //! The samples show each of them in a driver, without `unsafe`.
 //!
@@ -155,6 +157,8 @@ impl kernel::Module for Holdfast {
             binding::initialise();
             revocable::initialise();
             waits::initialise();
+            #[cfg(CONFIG_PCI)]
+            pci::initialise();
         }
 
         Ok(Self {
@@ -173,6 +177,12 @@ impl Drop for Holdfast {
         //
         // SAFETY: Always safe to call in a context that may sleep.
         unsafe { shims::holdfast_wait_for_running_text() };
+
+        // SAFETY: Nobody is left who could use it.
+        #[cfg(CONFIG_PCI)]
+        unsafe {
+            pci::end()
+        };
     }
 }
 

@@ -646,7 +646,7 @@ impl Header {
     /// # Safety
     ///
     /// `revocable` must be the one of an object.
-    unsafe fn of_revocable(revocable: &Revocable) -> &Self {
+    pub(crate) unsafe fn of_revocable(revocable: &Revocable) -> &Self {
         // SAFETY: By the safety requirements and because it is the first field.
         unsafe { &*core::ptr::from_ref(revocable).cast() }
     }
@@ -860,6 +860,12 @@ impl Header {
                 number as c_uint,
             )
         })
+    }
+
+    /// The part that ends.
+    #[cfg(CONFIG_PCI_IOV)]
+    pub(crate) fn revocable(&self) -> &Revocable {
+        &self.revocable
     }
 
     /// Whether the door is open.

@@ -24,6 +24,12 @@ mod log;
 mod managed;
 #[path = "tests/memory.rs"]
 mod memory;
+#[cfg(CONFIG_PCI)]
+#[path = "tests/rescan.rs"]
+mod rescan;
+#[cfg(CONFIG_PCI_IOV)]
+#[path = "tests/sriov.rs"]
+mod sriov;
 #[path = "tests/timer.rs"]
 mod timer;
 #[path = "tests/tree.rs"]

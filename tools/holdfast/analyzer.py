@@ -62,8 +62,15 @@ def run(_arguments: argparse.Namespace) -> int:
     library = paths.CHECKOUT / "rust/holdfast.rs"
     crates.append(_crate("holdfast", library, like, common))
     with_library = [*common, {"crate": len(crates) - 1, "name": "holdfast"}]
+    samples: dict[str, int] = {}
     for sample in sorted((paths.CHECKOUT / "samples").glob("*.rs")):
-        crates.append(_crate(sample.stem, sample, like, with_library))
+        samples[sample.stem] = len(crates)
+        uses = [
+            {"crate": number, "name": name}
+            for name, number in samples.items()
+            if f"use {name}::" in sample.read_text()
+        ]
+        crates.append(_crate(sample.stem, sample, like, [*with_library, *uses]))
 
     (paths.CHECKOUT / "rust-project.json").write_text(
         json.dumps(project, indent=1, sort_keys=True) + "\n"

@@ -17,6 +17,7 @@ mod sample;
 mod scenario;
 mod scenarios;
 mod sys;
+mod vf;
 mod wait;
 
 use std::process::ExitCode;

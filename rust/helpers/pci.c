@@ -171,21 +171,33 @@ static void holdfast_rescan_work_run(struct work_struct *work)
 }
 
 /*
+ * How many workers wait for another that they have handed the lock to; for the
+ * owner only. A worker of each depth has a class of its own: lockdep would take
+ * the wait of one for another of the same class for a wait for itself.
+ */
+static unsigned int holdfast_rescan_handed;
+static struct lock_class_key holdfast_rescan_work_keys[MAX_LOCKDEP_SUBCLASSES];
+
+/*
  * Lets a worker call @run as the owner of the lock, in the place of the current
  * task, which owns it and waits.
  */
 void holdfast_rescan_hand_over(void (*run)(void *data), void *data)
 {
+	unsigned int depth = min(holdfast_rescan_handed++,
+				 MAX_LOCKDEP_SUBCLASSES - 1);
 	struct holdfast_rescan_work this = {
 		.owner = current,
 		.run = run,
 		.data = data,
 	};
 
-	INIT_WORK_ONSTACK(&this.work, holdfast_rescan_work_run);
+	INIT_WORK_ONSTACK_KEY(&this.work, holdfast_rescan_work_run,
+			      &holdfast_rescan_work_keys[depth]);
 	queue_work(system_dfl_wq, &this.work);
 	flush_work(&this.work);
 	destroy_work_on_stack(&this.work);
+	holdfast_rescan_handed--;
 }
 
 /*

@@ -61,8 +61,8 @@ _PROGRESS_SECONDS = 30.0
 _DEVICES = (
     ("-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"),
     ("-device", "pcie-root-port,id=rp1,chassis=1,slot=1"),
-    ("-device", "igb,id=pf1,bus=rp1,addr=0.1,multifunction=on"),
-    ("-device", "igb,id=pf0,bus=rp1,addr=0.0,multifunction=on"),
+    ("-device", "igb,id=pf1,bus=rp1,addr=0.1,multifunction=on,romfile="),
+    ("-device", "igb,id=pf0,bus=rp1,addr=0.0,multifunction=on,romfile="),
 )
 
 PASS, HANG, BROKEN, SPLAT, LEAK, NO_OVERLAP = (
@@ -269,10 +269,12 @@ class _Told:
     def feed(self, line: str) -> str | None:
         """Take a line; return the cell that it ends, if it does."""
         self.at = time.monotonic()
-        if not line.startswith("{"):
+        try:
+            facts = json.loads(line)
+            event, cell = facts["event"], facts.get("cell")
+        except (ValueError, KeyError, TypeError):
+            # A remark, or half a line of a machine that has ended.
             return None
-        facts = json.loads(line)
-        event, cell = facts["event"], facts.get("cell")
         if event == "begins":
             self.current = cell
         elif event == "ends":
@@ -538,6 +540,15 @@ def _summary(cells: Sequence[Cell], table: Table) -> str:
     return text + (f", {missing} not run" if missing else "")
 
 
+def _conclude(name: str, cells: Sequence[Cell], table: Table) -> None:
+    """Say what a table has come to, and name what does not pass."""
+    for cell in cells:
+        result = table.results.get(cell.name)
+        if result is not None and result.verdict != PASS:
+            console.note(f"  {result.verdict:10} {cell.name}: {result.detail[:160]}")
+    console.note(f"{name}: {_summary(cells, table) or 'nothing run'}")
+
+
 def _write_ktap(variant: str, driver: str, cells: Sequence[Cell], table: Table) -> None:
     """Let `make test` count the cells of a kernel that is to have no bad one."""
     cases = []
@@ -609,8 +620,7 @@ def run(options: argparse.Namespace) -> int:
             try:
                 _Run(options.kernel, driver, table, chosen, options).fill()
             finally:
-                summary = _summary(chosen, table)
-                console.note(f"{title(options.kernel, driver)}: {summary or 'nothing run'}")
+                _conclude(title(options.kernel, driver), chosen, table)
             if options.kernel == "patched":
                 _write_ktap(options.kernel, driver, chosen, table)
                 good = good and all(result.verdict == PASS for result in table.results.values())

@@ -128,6 +128,7 @@ impl Monitor {
                 "bus": "rp1",
                 "addr": address,
                 "multifunction": true,
+                "romfile": "",
             });
             self.ask("device_add", device)?;
         }

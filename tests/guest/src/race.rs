@@ -343,7 +343,9 @@ fn one_round(
         overlaps = following
             .iter()
             .any(|(other, _)| other.intersects(interval));
-        typical[first] = (typical[first] * 3 + interval.length()) / 4;
+        if *result != Err(Errno::CANCELED) {
+            typical[first] = (typical[first] * 3 + interval.length()) / 4;
+        }
         judge(&action(first), result, &tally.succeeded[first])?;
     }
     for (_, result) in &following {

@@ -313,9 +313,11 @@ impl Place {
     fn plug(&self, other_is_over: &AtomicBool) -> Result<Result<(), Errno>> {
         self.monitor()?.get().plug()?;
         let pf = &self.functions[0];
-        let is_done = || {
-            Ok(pf.exists()
-                && (pf.driver().is_some() || !kernel::module_is_loaded(self.driver.module())))
+        let is_done = |is_over| {
+            // The other side may have taken the driver away as soon as it was there.
+            let is_bound = || pf.driver().is_some();
+            let is_loaded = || kernel::module_is_loaded(self.driver.module());
+            Ok(pf.exists() && (is_over || is_bound() || !is_loaded()))
         };
         self.event(other_is_over, is_done)
     }
@@ -326,7 +328,7 @@ impl Place {
         self.pending.store(true, Ordering::Relaxed);
         // Not to the end, since the kernel's clock for this has a coarse hand.
         thread::sleep(BLINKS - Duration::from_millis(10));
-        let is_done = || Ok(self.monitor()?.get().plugged()? == 0);
+        let is_done = |_| Ok(self.monitor()?.get().plugged()? == 0);
         let result = self.event(other_is_over, is_done)?;
         if result.is_ok() {
             self.pending.store(false, Ordering::Relaxed);
@@ -337,16 +339,17 @@ impl Place {
     fn event(
         &self,
         other_is_over: &AtomicBool,
-        mut is_done: impl FnMut() -> Result<bool>,
+        mut is_done: impl FnMut(bool) -> Result<bool>,
     ) -> Result<Result<(), Errno>> {
         let begin = self.watch.now();
         let mut over_since = None;
         loop {
-            if is_done()? {
+            let is_over = other_is_over.load(Ordering::Acquire);
+            if is_done(is_over)? {
                 return Ok(Ok(()));
             }
             let now = self.watch.now();
-            if other_is_over.load(Ordering::Relaxed) {
+            if is_over {
                 let since = *over_since.get_or_insert(now);
                 if now - since > PREVENTED.as_nanos() as u64 {
                     return Ok(Err(Errno::CANCELED));
@@ -395,13 +398,13 @@ impl Place {
         }
         let file = if bound { "bind" } else { "unbind" };
         let drivers = Path::new("/sys/bus/pci/drivers");
-        self.write(drivers.join(driver).join(file), &device.address)?;
-        ensure!(
-            device.driver().is_some() == bound,
-            "{} is not what {file} makes it",
-            device.address
-        );
-        Ok(())
+        let written = self.write(drivers.join(driver).join(file), &device.address);
+        if device.driver().is_some() == bound {
+            // Also if it was refused: what the last round has begun may have been done with it.
+            return Ok(());
+        }
+        written?;
+        bail!("{} is not what {file} makes it", device.address)
     }
 
     fn set_loaded(&self, loaded: bool) -> Result<()> {

@@ -44,6 +44,10 @@ const ALL: u32 = 8;
 /// In eighths of how long the first one takes; in an order that sees much of it soon.
 const PHASES: [u32; 8] = [0, 4, 2, 6, 1, 5, 3, 7];
 
+/// Of so many rounds in which the driver of a PF goes there are VFs in one, unless they are what
+/// the cell is about. They take long. Has no common factor with the number of phases.
+const WITH_VFS: u32 = 5;
+
 /// What a race may well be answered with: that the other side was first.
 const LOST: &[Errno] = &[
     Errno::NOENT,
@@ -299,7 +303,15 @@ fn one_round(
     };
     let second = 1 - first;
     let needs = |side: usize| operations[side].needs(functions[side]);
-    place.reach(&needs(first).and_if_possible(&needs(second)))?;
+    let mut needed = needs(first).and_if_possible(&needs(second));
+    if turn % WITH_VFS == 0 {
+        for side in [first, second] {
+            if operations[side].ends_binding() {
+                needed = needed.with_vfs(functions[side]);
+            }
+        }
+    }
+    place.reach(&needed)?;
 
     let waits = Place::waits(operations[first]);
     let offset = waits + typical[first] * PHASES[turn as usize % PHASES.len()] / 8;

@@ -90,6 +90,11 @@ impl Operation {
         matches!(self, NumvfsUp | NumvfsDown) || OF_VF.contains(&self)
     }
 
+    /// Whether a PF's driver lets go of the PF for it, and so of its VFs.
+    pub fn ends_binding(self) -> bool {
+        matches!(self, Unbind | Remove | Unplug | Rmmod | PortRemove)
+    }
+
     pub fn is_hotplug(self) -> bool {
         matches!(self, Unplug | Plug)
     }
@@ -196,6 +201,17 @@ impl Needs {
                 ..of
             });
             self.vf_bound = None;
+        }
+        self
+    }
+
+    /// The same, with VFs, if nothing is in the way of that.
+    pub fn with_vfs(mut self, function: usize) -> Self {
+        let of = &mut self.functions[function];
+        let free = of.vfs.is_none() && of.bound != Some(false) && of.present != Some(false);
+        if free && self.plugged != Some(false) && self.loaded != Some(false) {
+            of.bound = Some(true);
+            of.vfs = Some(true);
         }
         self
     }

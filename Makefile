@@ -25,6 +25,9 @@ help:
 	@echo '  make test             all tests; ends with "N passed, N failed, N skipped"'
 	@echo '  make kunit            the KUnit suites, on user-mode Linux and on x86-64 (RACE_ROUNDS=1000)'
 	@echo '  make scenarios        the scenarios in the virtual machine'
+	@echo '  make matrix           every operation on PCI devices against every other one: hours;'
+	@echo '                        QUICK=1 a few rounds of each, in minutes; ONLY=a+b@target AGAIN=1'
+	@echo '  make matrix-picture   draw what it has found, into Documentation/matrix.svg'
 	@echo '  make model            the protocol under loom, and broken copies of it'
 	@echo '  make compile-fail     code that must not compile; BLESS=1 keeps what the compiler says now'
 	@echo '  make lint             every linter; silent findings do not exist'
@@ -57,6 +60,13 @@ export RACE_ROUNDS
 
 .PHONY: kunit scenarios demo model
 kunit scenarios demo model:
+	$(holdfast) $@
+
+# Each cell is kept when it is done: stopped and started again, it goes on.
+.PHONY: matrix matrix-picture
+matrix:
+	$(holdfast) $@ --kernel '$(KERNEL)' --flavour '$(FLAVOUR)' $(if $(filter-out 0,$(QUICK)),--quick)
+matrix-picture:
 	$(holdfast) $@
 
 .PHONY: vm

@@ -23,6 +23,8 @@ COMMANDS = {
     "test": ("test", "run all tests"),
     "kunit": ("kunit", "run the KUnit suites on user-mode Linux and on x86-64"),
     "scenarios": ("scenarios", "run the scenarios in the virtual machine"),
+    "matrix": ("matrix", "race every operation on PCI devices against every other one"),
+    "matrix-picture": ("matrix_picture", "draw what make matrix has found"),
     "model": ("model", "run the protocol through every interleaving"),
     "compile-fail": ("compile_fail", "check that what must not compile does not"),
     "demo": ("demo", "tell the stories in the virtual machine"),

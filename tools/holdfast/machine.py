@@ -77,6 +77,22 @@ DEVICES = (
 )
 
 
+@dataclass(frozen=True)
+class Hardware:
+    """The machine to be emulated."""
+
+    machine: str = "q35,cxl=on,cxl-fmw.0.targets.0=cxl.1,cxl-fmw.0.size=4G"
+    devices: tuple[tuple[str, str], ...] = DEVICES
+    jumps: bool = False
+    """Whether the guest's clock jumps over the time in which nothing happens, where that can be.
+
+    Its processors then take turns. What sleeps a lot, as the PCI core does for VFs and slots, is
+    done sooner; and two such machines keep two processors busy, not four.
+    """
+    monitor_inside: bool = False
+    """Whether the guest has QEMU's monitor on its third serial port."""
+
+
 @dataclass
 class Outcome:
     """How a run ended."""
@@ -148,19 +164,24 @@ def command(
     *,
     accelerated: str,
     sockets: Path,
+    hardware: Hardware | None = None,
 ) -> list[str]:
     """Return QEMU's command line, without the serial ports."""
+    hardware = hardware or Hardware()
     line = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-    line += ["-M", "q35,cxl=on,cxl-fmw.0.targets.0=cxl.1,cxl-fmw.0.size=4G"]
+    line += ["-M", hardware.machine]
     line += ["-m", f"{MEMORY},maxmem=8G,slots=8", "-smp", "2"]
     if accelerated == "kvm":
         line += ["-accel", "kvm", "-cpu", "host"]
     else:
+        threads = "single" if hardware.jumps else "multi"
         # With five-level page tables a KASAN kernel under TCG faults before it has a console.
-        line += ["-accel", "tcg,thread=multi", "-cpu", "max,la57=off"]
+        line += ["-accel", f"tcg,thread={threads}", "-cpu", "max,la57=off"]
         # Says on its standard error that there was a triple fault, which looks like a reboot.
         line += ["-d", "cpu_reset"]
-    for option in DEVICES:
+        if hardware.jumps:
+            line += ["-icount", "shift=1,sleep=off"]
+    for option in hardware.devices:
         line += option
     line += ["-qmp", f"unix:{sockets / 'qmp'},server=on,wait=off"]
     line += ["-kernel", str(image), "-initrd", str(initramfs)]
@@ -179,8 +200,13 @@ def boot(
     command_line: list[str] | None = None,
     on_console: Callable[[str], None] | None = None,
     on_result: Callable[[str], None] | None = None,
+    hardware: Hardware | None = None,
+    give_up: Callable[[], str | None] = lambda: None,
 ) -> Outcome:
-    """Boot, run `run` as root, and wait for its exit status; never for longer than `seconds`."""
+    """Boot, run `run` as root, and wait for its exit status; never for longer than `seconds`.
+
+    `give_up` is asked all the time, and its answer is why the machine is to be ended.
+    """
     outcome = Outcome(console=paths.BUILD / "console" / f"{name}.log")
     outcome.console.parent.mkdir(parents=True, exist_ok=True)
     outcome.console.write_bytes(b"")
@@ -195,17 +221,20 @@ def boot(
             ["loglevel=7", *(command_line or [])],
             accelerated=accelerated,
             sockets=space,
+            hardware=hardware,
         )
         for port, path in (("console", outcome.console), ("results", results)):
             line += ["-chardev", f"file,id={port},path={_escaped(path)}"]
             line += ["-serial", f"chardev:{port}"]
+        if hardware and hardware.monitor_inside:
+            line += _monitor_inside(space / "monitor")
         errors = space / "errors"
         with errors.open("wb") as said:
             process = subprocess.Popen(
                 line, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
             )
             try:
-                _watch(process, outcome, results, seconds, on_console, on_result)
+                _watch(process, outcome, results, seconds, on_console, on_result, give_up)
                 ended_by_itself = process.poll() is not None
             finally:
                 _end(process)
@@ -215,6 +244,14 @@ def boot(
     return outcome
 
 
+def _monitor_inside(socket: Path) -> list[str]:
+    """Connect a monitor of QEMU's to the guest's next serial port: QEMU calls itself."""
+    path = _escaped(socket)
+    line = ["-chardev", f"socket,id=monitor,path={path},server=on,wait=off"]
+    line += ["-mon", "chardev=monitor,mode=control"]
+    return line + ["-chardev", f"socket,id=inside,path={path}", "-serial", "chardev:inside"]
+
+
 def _watch(  # noqa: PLR0917 - one caller
     process: subprocess.Popen[bytes],
     outcome: Outcome,
@@ -222,6 +259,7 @@ def _watch(  # noqa: PLR0917 - one caller
     seconds: float,
     on_console: Callable[[str], None] | None,
     on_result: Callable[[str], None] | None,
+    give_up: Callable[[], str | None],
 ) -> None:
     """Follow both serial ports until the guest is gone or out of time."""
     started = time.monotonic()
@@ -250,7 +288,7 @@ def _watch(  # noqa: PLR0917 - one caller
                 # It said what it had to say; a machine left deadlocked on purpose cannot power off.
                 break
             if reported is None:
-                outcome.problem = _out_of_patience(outcome, seconds)
+                outcome.problem = give_up() or _out_of_patience(outcome, seconds)
                 if outcome.problem:
                     break
             time.sleep(0.05)

@@ -92,8 +92,9 @@ def files() -> list[Path]:
 
 
 def start_run() -> None:
-    """Remove the results of earlier runs."""
+    """Remove the results of earlier runs, but for the matrix, which takes hours and goes on."""
     paths.RESULTS.mkdir(parents=True, exist_ok=True)
     for file in paths.RESULTS.iterdir():
-        if file.suffix in (".tap", ".log", ".json"):
+        keeps = file.match("matrix-*.json") and not file.match("*-quick.json")
+        if file.suffix in (".tap", ".log", ".json") and not keeps:
             file.unlink()

@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString};
 use std::fs;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -164,13 +164,22 @@ pub fn insmod(name: &str) -> Result<(), Errno> {
 
 /// The same, with parameters.
 pub fn insmod_with(name: &str, parameters: &CStr) -> Result<(), Errno> {
-    let path = format!("{MODULES}/{name}.ko");
-    let file = fs::File::open(path)
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::NOENT))?;
-    rustix::system::finit_module(&file, parameters, 0)?;
+    load_module(&module_path(name), parameters)?;
     // Only for the names in a leak's report: without it the report has bare addresses.
     let _ = keep_symbols(name);
     Ok(())
+}
+
+/// Loads a module from a file, and takes no time for anything else.
+pub fn load_module(path: &Path, parameters: &CStr) -> Result<(), Errno> {
+    let file = fs::File::open(path)
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::NOENT))?;
+    rustix::system::finit_module(&file, parameters, 0)
+}
+
+/// Where a module of this project is.
+pub fn module_path(name: &str) -> PathBuf {
+    Path::new(MODULES).join(format!("{name}.ko"))
 }
 
 /// Where the symbols of modules are kept, one file for each time that one was loaded.
@@ -268,6 +277,11 @@ pub fn wait_until_unused(name: &str) -> Result<()> {
     )
 }
 
+/// Has the console print what is of this level or more urgent; 8 is all.
+pub fn set_console_level(level: u32) -> Result<()> {
+    write("/proc/sys/kernel/printk", &level.to_string())
+}
+
 /// Tells the kernel to print all tasks that are blocked, and all locks that are held.
 pub fn show_blocked_tasks() {
     for key in ["w", "d"] {
@@ -278,7 +292,7 @@ pub fn show_blocked_tasks() {
 const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
 
 /// The time in the kernel's jiffies, which is how kmemleak dates its objects.
-fn jiffies() -> Result<u64> {
+pub fn jiffies() -> Result<u64> {
     // CONFIG_HZ is 1000, and jiffies start 5 minutes before they overflow 32 bits.
     const INITIAL: u64 = (1 << 32) - 300_000;
     let uptime: f64 = read("/proc/uptime")?
@@ -351,7 +365,8 @@ impl LeakCheck {
             .collect()
     }
 
-    fn born(report: &str) -> Option<u64> {
+    /// When what a report is about was allocated, in jiffies.
+    pub fn born(report: &str) -> Option<u64> {
         let rest = report.split_once("jiffies ")?.1;
         let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
         digits.parse().ok()

@@ -11,7 +11,9 @@
 mod demo;
 mod kernel;
 mod mailbox;
+mod monitor;
 mod pci;
+mod race;
 mod runner;
 mod sample;
 mod scenario;
@@ -30,6 +32,8 @@ usage: holdfast-guest list             describe all scenarios as JSON
        holdfast-guest run [NAME...]    run these, or all, and print KTAP
        holdfast-guest child NAME       run one here, without any harness around it
        holdfast-guest part NAME       do what another process does in a scenario
+       holdfast-guest cells            describe all cells of the matrix as JSON
+       holdfast-guest race ARGUMENT... race some of them; see race.rs
        holdfast-guest demo             do what the demo tells about
 ";
 
@@ -65,6 +69,11 @@ fn command() -> Result<ExitCode> {
         Some("run") => runner::run(names),
         Some("child") if names.len() == 1 => Ok(runner::child(scenario::find(&names[0])?)),
         Some("part") if names.len() == 1 => mailbox::part(&names[0]),
+        Some("cells") => {
+            println!("{}", race::list());
+            Ok(ExitCode::SUCCESS)
+        }
+        Some("race") => race::run(names),
         Some("demo") => demo::run().map(|()| ExitCode::SUCCESS),
         _ => bail!("nothing to do\n{HELP}"),
     }

@@ -14,7 +14,7 @@ use crate::wait;
 
 pub const VF_MODULE: &str = "holdfast_sriov_vf";
 pub const VF_DRIVER: &str = VF_MODULE;
-const CLASS: &str = "/sys/class/holdfast_vf";
+pub const CLASS: &str = "/sys/class/holdfast_vf";
 
 pub struct VfSample {
     sample: Sample,

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Shows that no cell of the matrix passes that should not, and that a run can go on."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+
+from holdfast import matrix, matrix_picture, splats
+
+
+def cell(
+    a: str, b: str, target: str = "pf", *, vfs: bool = False, meaningless: str | None = None
+) -> matrix.Cell:
+    """Describe a cell."""
+    return matrix.Cell(f"{a}+{b}@{target}", a, b, target, meaningless, vfs, hotplug=False)
+
+
+def told(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - of JSON
+    """Return what a guest says of a cell that is fine."""
+    fine = {
+        "verdict": "ok",
+        "detail": "",
+        "rounds": 100,
+        "overlaps": 90,
+        "succeeded": [100, 80],
+        "taint": "",
+        "lockdep_off": False,
+    }
+    return fine | changes
+
+
+def report(*lines: str) -> splats.Report:
+    """Return a report of the kernel."""
+    return splats.Report("a+b@pf", list(lines))
+
+
+WARNING = report("------------[ cut here ]------------", "WARNING: drivers/pci/remove.c:1 at f")
+BLOCKED = report("INFO: task holdfast-guest:52 blocked for more than 10 seconds.")
+
+
+class Judge(unittest.TestCase):
+    """What a cell comes to."""
+
+    def verdict(
+        self,
+        said: dict[str, Any] | None,
+        reports: tuple[splats.Report, ...] = (),
+        leaks: tuple[str, ...] = (),
+        *,
+        silent: bool = False,
+    ) -> str:
+        """Judge a cell."""
+        return matrix.judge(said, reports, leaks, "the machine ended", silent=silent)[0]
+
+    def test_passes(self) -> None:
+        """Only if there is nothing to say against it."""
+        self.assertEqual(self.verdict(told()), matrix.PASS)
+
+    def test_hangs(self) -> None:
+        """Whoever notices it: guest, kernel, or host."""
+        self.assertEqual(self.verdict(told(verdict="hang")), matrix.HANG)
+        self.assertEqual(self.verdict(told(), (WARNING, BLOCKED)), matrix.HANG)
+        self.assertEqual(self.verdict(None, silent=True), matrix.HANG)
+
+    def test_breaks(self) -> None:
+        """A device that does not work afterwards, or a machine that is gone without a word."""
+        self.assertEqual(self.verdict(told(verdict="broken", detail="a VF is left")), matrix.BROKEN)
+        self.assertEqual(self.verdict(None), matrix.BROKEN)
+
+    def test_splats(self) -> None:
+        """On the console, or in the kernel's state if the console was not seen."""
+        self.assertEqual(self.verdict(told(), (WARNING,)), matrix.SPLAT)
+        self.assertEqual(self.verdict(None, (WARNING,)), matrix.SPLAT)
+        self.assertEqual(self.verdict(told(taint="warning")), matrix.SPLAT)
+        self.assertEqual(self.verdict(told(lockdep_off=True)), matrix.SPLAT)
+
+    def test_leaks(self) -> None:
+        """Memory that nobody points to."""
+        self.assertEqual(self.verdict(told(), leaks=("unreferenced object",)), matrix.LEAK)
+
+    def test_did_not_race(self) -> None:
+        """Two sides that hardly met have shown nothing."""
+        self.assertEqual(self.verdict(told(overlaps=49)), matrix.NO_OVERLAP)
+        self.assertEqual(self.verdict(told(overlaps=50)), matrix.PASS)
+        self.assertEqual(self.verdict(told(rounds=0, overlaps=0)), matrix.NO_OVERLAP)
+
+    def test_says_why(self) -> None:
+        """Equal reports are counted, not repeated."""
+        detail = matrix.judge(told(), [WARNING, WARNING], [], None)[1]
+        self.assertEqual(detail, "2 x WARNING: drivers/pci/remove.c:1 at f")
+
+
+class Plan(unittest.TestCase):
+    """Which machine gets which cells."""
+
+    def test_kinds_are_kept_apart(self) -> None:
+        """Cells in which the core sleeps get machines whose clock jumps."""
+        cells = [cell("a", str(number), vfs=number % 2 == 0) for number in range(8)]
+        plan = matrix.Plan(list(cells), 3, 1, "")
+        seen = []
+        while (batch := plan.take()) is not None:
+            self.assertTrue(all(c.vfs is batch.jumps for c in batch.cells))
+            self.assertLessEqual(len(batch.cells), 3)
+            seen += batch.cells
+        self.assertEqual(sorted(c.name for c in seen), sorted(c.name for c in cells))
+
+    def test_one_kind_for_a_quick_run(self) -> None:
+        """Two machines, for all cells."""
+        cells = [cell("a", str(number), vfs=number % 2 == 0) for number in range(8)]
+        plan = matrix.Plan(list(cells), 4, 4, "jump")
+        batches = [plan.take(), plan.take(), plan.take()]
+        self.assertEqual([len(batch.cells) for batch in batches if batch], [4, 4])
+
+    def test_what_is_given_back_comes_first(self) -> None:
+        """No cell is lost with its machine."""
+        cells = [cell("a", "b"), cell("c", "d")]
+        plan = matrix.Plan(list(cells), 2, 1, "real")
+        batch = plan.take()
+        assert batch is not None
+        self.assertEqual(batch.cells, cells[:1])
+        plan.give_back(batch.cells)
+        again = plan.take()
+        assert again is not None
+        self.assertEqual(again.cells, cells[:1])
+
+
+class Resuming(unittest.TestCase):
+    """What is kept of a run that was stopped."""
+
+    def setUp(self) -> None:
+        """Make a table with one result."""
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.path = Path(directory.name) / "matrix.json"
+        self.cells = [cell("a", "b"), cell("a", "a")]
+        table = matrix.Table(self.path, "key 1", self.cells, anew=False)
+        self.assertEqual(table.results, {})
+        self.result = matrix.Result("a", "b", "pf", "stock", "d", 5, 4, matrix.PASS, "fine")
+        table.set("a+b@pf", self.result)
+
+    def test_goes_on(self) -> None:
+        """The same ingredients: what is known is known."""
+        table = matrix.Table(self.path, "key 1", self.cells, anew=False)
+        self.assertEqual(table.results, {"a+b@pf": self.result})
+
+    def test_begins_anew(self) -> None:
+        """Other ingredients, or somebody's wish."""
+        self.assertEqual(matrix.Table(self.path, "key 2", self.cells, anew=False).results, {})
+        self.assertEqual(matrix.Table(self.path, "key 1", self.cells, anew=True).results, {})
+
+    def test_damaged(self) -> None:
+        """A file that is no table is no table."""
+        self.path.write_text("{")
+        self.assertEqual(matrix.Table(self.path, "key 1", self.cells, anew=False).results, {})
+
+
+class Told(unittest.TestCase):
+    """What a guest says while it races."""
+
+    def test_cells_and_leaks(self) -> None:
+        """A leak that is found at the end belongs to the cell that made it."""
+        guest = matrix._Told()
+        self.assertIsNone(guest.feed('{"cell": "a+b@pf", "event": "begins"}'))
+        self.assertEqual(guest.current, "a+b@pf")
+        line = '{"cell": "a+b@pf", "event": "ends", "leaks": ["x"]}'
+        self.assertEqual(guest.feed(line), "a+b@pf")
+        self.assertIsNone(guest.current)
+        guest.feed('{"cell": "a+b@pf", "event": "leak", "detail": "y"}')
+        self.assertEqual(guest.leaks, {"a+b@pf": ["x", "y"]})
+        self.assertIsNone(guest.feed("# holdfast: exit status 0"))
+
+
+class Picture(unittest.TestCase):
+    """Where a cell is drawn."""
+
+    def test_both_halves(self) -> None:
+        """A pair on one PF is unordered; one on PF and port is not."""
+        cells = [cell("a", "a"), cell("a", "b"), cell("b", "b"), cell("a", "p", "port")]
+        arranged = matrix_picture.layout(cells)
+        self.assertEqual(arranged.rows, ["a", "b"])
+        self.assertEqual(matrix_picture.places(cells[0], arranged), [("a", "a")])
+        self.assertEqual(matrix_picture.places(cells[1], arranged), [("a", "b"), ("b", "a")])
+        self.assertEqual(matrix_picture.places(cells[3], arranged), [("a", "p")])
+
+    def test_every_verdict_has_a_colour(self) -> None:
+        """And no two have the same."""
+        colours = [matrix_picture._STYLES[verdict][0] for verdict in matrix.VERDICTS]
+        self.assertEqual(len(set(colours)), len(matrix.VERDICTS))
+
+
+if __name__ == "__main__":
+    unittest.main()

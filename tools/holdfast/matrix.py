@@ -1,0 +1,630 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Races every operation on PCI devices against every other one, and makes a table of it.
+
+The guest races (tests/guest/src/race.rs); here cells are handed to machines, two of
+which run side by side, and judged. A machine runs cells until one of them leaves it
+unfit for the next: hung, or with a report that lockdep gives once. What is known of a
+cell is kept as soon as it is known, so a run can be stopped and goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import math
+import os
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import (
+    cache,
+    console,
+    guest_image,
+    kernel,
+    kernel_source,
+    machine,
+    paths,
+    results,
+    splats,
+)
+
+# Raise when cells come to something else although their sources are the same.
+RECIPE = "1"
+
+PF_STUB = "pci-pf-stub"
+HOLDFAST = "holdfast"
+DRIVERS = {"stock": [PF_STUB, HOLDFAST], "patched": [HOLDFAST]}
+"""Who drives the PFs, by the kernel."""
+
+MACHINES = 2
+_CELLS_OF_A_MACHINE = 12
+_ROUNDS = 500
+_ROUNDS_WITH_VFS = 100
+_QUICK_ROUNDS = 4
+_QUICK_ROUNDS_WITH_VFS = 2
+_SILENCE = 300.0
+"""Seconds for which a guest that races may say nothing. It says something every 2 s."""
+
+_RUN_SECONDS = 24 * 3600.0
+_PROGRESS_SECONDS = 30.0
+
+# A port with both functions of a NIC, and nothing else: finding all devices is part of many cells.
+_DEVICES = (
+    ("-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"),
+    ("-device", "pcie-root-port,id=rp1,chassis=1,slot=1"),
+    ("-device", "igb,id=pf1,bus=rp1,addr=0.1,multifunction=on,romfile="),
+    ("-device", "igb,id=pf0,bus=rp1,addr=0.0,multifunction=on,romfile="),
+)
+
+PASS, HANG, BROKEN, SPLAT, LEAK, NO_OVERLAP = (
+    "pass",
+    "hang",
+    "broken",
+    "splat",
+    "leak",
+    "no-overlap",
+)
+VERDICTS = (PASS, HANG, BROKEN, SPLAT, LEAK, NO_OVERLAP)
+
+_HUNG = splats.Expectation(r"INFO: task .* blocked (?:for|in)", "a task is blocked")
+_LONGEST_DETAIL = 4000
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A pair of operations, and what the second is done to; as the guest describes it."""
+
+    name: str
+    a: str
+    b: str
+    target: str
+    meaningless: str | None
+    vfs: bool
+    hotplug: bool
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether most of its time is the core's sleep."""
+        return self.vfs or self.hotplug
+
+
+@dataclass
+class Result:
+    """What came of a cell."""
+
+    a: str
+    b: str
+    target: str
+    kernel: str
+    driver: str
+    rounds: int
+    overlaps: int
+    verdict: str
+    detail: str
+    seconds: float = 0.0
+    leaks_checked: bool = False
+
+
+def known(program: Path) -> list[Cell]:
+    """Ask the guest's runner, which runs here just as well."""
+    listed: list[dict[str, Any]] = json.loads(subprocess.check_output([program, "cells"]))
+    return [Cell(**entry) for entry in listed]
+
+
+def judge(
+    told: Mapping[str, Any] | None,
+    reports: Sequence[splats.Report],
+    leaks: Sequence[str],
+    problem: str | None,
+    *,
+    silent: bool = False,
+) -> tuple[str, str]:
+    """Say what a cell came to, and why.
+
+    `told` is what the guest said at its end, None if it never did; then `problem` says how the
+    machine ended, and `silent` that it had stopped to answer.
+    """
+    said = told or {}
+    why = [str(said["detail"])] if said.get("detail") else []
+    if told is None:
+        why.append(problem or "the machine ended within it")
+    titles = [report.title for report in reports]
+    counted = {title: titles.count(title) for title in titles}
+    why += [f"{count} x {title}" if count > 1 else title for title, count in counted.items()]
+    if said.get("taint"):
+        why.append(f"taint: {said['taint']}")
+    if said.get("lockdep_off"):
+        why.append("lockdep is off")
+    why += [leak.strip() for leak in leaks]
+    detail = "; ".join(why)[:_LONGEST_DETAIL]
+
+    hung = said.get("verdict") == "hang" or any(_HUNG.matches(report) for report in reports)
+    if hung or silent:
+        return HANG, detail
+    if said.get("verdict") == "broken" or (told is None and not reports):
+        return BROKEN, detail
+    if reports or said.get("taint") or said.get("lockdep_off"):
+        return SPLAT, detail
+    if leaks:
+        return LEAK, detail
+    rounds, overlaps = int(said["rounds"]), int(said["overlaps"])
+    if 2 * overlaps < rounds or not overlaps:
+        return NO_OVERLAP, f"both sides were inside at once in {overlaps} of {rounds} rounds only"
+    first, second = said["succeeded"]
+    return PASS, f"the first did what it is for {first} times, the second {second} times"
+
+
+class Table:
+    """The cells of one kernel and driver, with what is known of them, on disk."""
+
+    def __init__(self, path: Path, key: str, cells: Iterable[Cell], *, anew: bool) -> None:
+        """Take up what an earlier run with the same key has left."""
+        self.path = path
+        self.key = key
+        self.results: dict[str, Result] = {}
+        names = {cell.name for cell in cells}
+        if not anew:
+            for name, result in read_table(path, key).items():
+                if name in names:
+                    self.results[name] = result
+
+    def set(self, name: str, result: Result) -> None:
+        """Keep a result."""
+        self.results[name] = result
+        listed = {name: asdict(result) for name, result in self.results.items()}
+        write_json(self.path, {"key": self.key, "cells": listed})
+
+
+def read_table(path: Path, key: str) -> dict[str, Result]:
+    """Read the results of a table, if they are of the same ingredients."""
+    try:
+        saved = json.loads(path.read_text())
+        if saved["key"] != key:
+            return {}
+        return {name: Result(**result) for name, result in saved["cells"].items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a file that is never half written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+    partial.write_text(json.dumps(content, indent=1) + "\n")
+    partial.replace(path)
+
+
+def sources() -> str:
+    """Name what decides about a cell's result, but for the kernel."""
+    wanted = ["rust/**/*", "samples/sriov_*.rs", "tests/guest/src/race/*.rs"]
+    wanted += ["tests/guest/src/race.rs", "tests/guest/src/monitor.rs", "Kbuild"]
+    found = sorted(path for glob in wanted for path in paths.CHECKOUT.glob(glob) if path.is_file())
+    return cache.key(RECIPE, *[part for path in found for part in (path.name, path)])
+
+
+@dataclass
+class Batch:
+    """Some cells for one machine."""
+
+    number: int
+    jumps: bool
+    cells: list[Cell]
+
+
+@dataclass
+class Plan:
+    """Which cells are left, and what the next machine gets of them."""
+
+    cells: list[Cell]
+    """Those that are left."""
+    limit: int
+    """At most so many cells for one machine."""
+    least: int
+    """And so many at least, although the other then has nothing to do."""
+    clock: str
+    """Of the machines: "jump", "real", or "" for what suits a cell."""
+    taken: int = 0
+
+    def _jumps(self, cell: Cell) -> bool:
+        return cell.sleeps if self.clock == "" else self.clock == "jump"
+
+    def take(self) -> Batch | None:
+        """Return cells for one machine, of the kind of which most are left."""
+        kinds = [
+            [cell for cell in self.cells if self._jumps(cell) is jumps] for jumps in (False, True)
+        ]
+        if not self.cells:
+            return None
+        most = max(kinds, key=len)
+        count = min(self.limit, max(self.least, math.ceil(len(most) / MACHINES)))
+        chosen = most[:count]
+        self.cells = [cell for cell in self.cells if cell not in chosen]
+        self.taken += 1
+        return Batch(self.taken, self._jumps(chosen[0]), chosen)
+
+    def give_back(self, cells: Iterable[Cell]) -> None:
+        """Leave cells for another machine, before all others."""
+        self.cells = [*cells, *self.cells]
+
+
+@dataclass
+class _Told:
+    """What a guest says while it races."""
+
+    ended: dict[str, dict[str, Any]] = field(default_factory=dict)
+    leaks: dict[str, list[str]] = field(default_factory=dict)
+    leaks_checked: bool = False
+    current: str | None = None
+    at: float = field(default_factory=time.monotonic)
+
+    def feed(self, line: str) -> str | None:
+        """Take a line; return the cell that it ends, if it does."""
+        self.at = time.monotonic()
+        try:
+            facts = json.loads(line)
+            event, cell = facts["event"], facts.get("cell")
+        except (ValueError, KeyError, TypeError):
+            # A remark, or half a line of a machine that has ended.
+            return None
+        if event == "begins":
+            self.current = cell
+        elif event == "ends":
+            self.ended[cell] = facts
+            self.leaks.setdefault(cell, []).extend(facts["leaks"])
+            self.current = None
+            return str(cell)
+        elif event == "leak" and cell is not None:
+            self.leaks.setdefault(cell, []).append(facts["detail"])
+        elif event == "leaks-checked":
+            self.leaks_checked = True
+        return None
+
+
+class _Run:
+    """One table being filled, by several machines."""
+
+    def __init__(
+        self,
+        variant: str,
+        driver: str,
+        table: Table,
+        cells: Sequence[Cell],
+        options: argparse.Namespace,
+    ) -> None:
+        self.variant = variant
+        self.driver = driver
+        self.table = table
+        self.options = options
+        self.all = list(cells)
+        left = [cell for cell in cells if cell.name not in table.results]
+        # A quick run is short of time, and boots no more machines than it must.
+        half = max(1, math.ceil(len(left) / MACHINES))
+        limit, least = (half, half) if options.quick else (_CELLS_OF_A_MACHINE, 3)
+        clock = options.clock or ("jump" if options.quick else "")
+        self.plan = Plan(left, limit, least, clock)
+        self.stop = threading.Event()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._busy = 0
+        self._begun = time.monotonic()
+        self._said = self._begun
+        self._done = 0.0
+        self._not_begun: dict[str, int] = {}
+
+    def fill(self) -> None:
+        """Run machines until nothing is left."""
+        if not self.plan.cells:
+            return
+        self.built, self.base = machine.prepare(self.options.flavour, self.variant)
+        # Asked once, before two ask at the same time.
+        machine.accelerator(self.built.image)
+        with ThreadPoolExecutor(max_workers=MACHINES) as pool:
+            workers = [pool.submit(self._work) for _ in range(MACHINES)]
+            try:
+                for worker in workers:
+                    worker.result()
+            finally:
+                # One that was interrupted, or failed, is not alone.
+                self.stop.set()
+
+    def _work(self) -> None:
+        while (batch := self._next()) is not None:
+            left = batch.cells
+            try:
+                left = self._run_machine(batch)
+            finally:
+                with self._changed:
+                    self._busy -= 1
+                    self.plan.give_back(left)
+                    self._changed.notify_all()
+
+    def _next(self) -> Batch | None:
+        """Return cells for another machine; None when nothing is left, and no one can leave any."""
+        with self._changed:
+            while not self.stop.is_set():
+                batch = self.plan.take()
+                if batch is not None:
+                    self._busy += 1
+                    return batch
+                if not self._busy:
+                    return None
+                self._changed.wait(1)
+        return None
+
+    def _rounds(self, cell: Cell) -> int:
+        return self.options.rounds_with_vfs if cell.vfs else self.options.rounds
+
+    def _run_machine(self, batch: Batch) -> list[Cell]:
+        """Boot a machine for some cells, and return those that it did not come to."""
+        told = _Told()
+        by_name = {cell.name: cell for cell in batch.cells}
+        words = [self.driver, str(self.options.rounds), str(self.options.rounds_with_vfs)]
+        words += [self.options.leaks, *by_name]
+        scanner = splats.Scanner()
+        silent = False
+
+        def on_result(line: str) -> None:
+            ended = told.feed(line)
+            if ended is not None and ended in by_name:
+                # Judged again when the whole console is there.
+                self._keep(by_name[ended], told, scanner.reports, None)
+                self._progress(by_name[ended])
+
+        def give_up() -> str | None:
+            nonlocal silent
+            if self.stop.is_set():
+                return "Interrupted"
+            if told.current and time.monotonic() - told.at > _SILENCE:
+                silent = True
+                return f"The guest said nothing for {_SILENCE:.0f} s"
+            return None
+
+        outcome = machine.boot(
+            self.built,
+            self.base,
+            name=f"matrix-{self.variant}-{self.driver}-{batch.number}",
+            run=f"#!/bin/sh\nexec holdfast-guest race {shlex.join(words)} >/dev/ttyS1\n",
+            seconds=_RUN_SECONDS,
+            command_line=[
+                *machine.DEBUG_COMMAND_LINE,
+                machine.NO_LEAK_CHECK if self.options.leaks == "never" else machine.LEAK_CHECK,
+                "oops=panic",
+            ],
+            on_console=scanner.feed,
+            on_result=on_result,
+            hardware=machine.Hardware("q35", _DEVICES, batch.jumps, monitor_inside=True),
+            give_up=give_up,
+        )
+        for name in told.ended:
+            self._keep(by_name[name], told, scanner.reports, outcome.problem)
+        if self.stop.is_set():
+            return [cell for cell in batch.cells if cell.name not in told.ended]
+        if told.current is not None:
+            self._keep(by_name[told.current], told, scanner.reports, outcome.problem, silent=silent)
+            self._progress(by_name[told.current])
+        elif not told.ended:
+            self._did_not_begin(batch, told, scanner.reports, outcome)
+        return [cell for cell in batch.cells if cell.name not in self.table.results]
+
+    def _did_not_begin(
+        self,
+        batch: Batch,
+        told: _Told,
+        reports: Sequence[splats.Report],
+        outcome: machine.Outcome,
+    ) -> None:
+        """Give up on a cell whose machine twice did not get so far; it is not what is wrong."""
+        first = batch.cells[0]
+        with self._lock:
+            count = self._not_begun[first.name] = self._not_begun.get(first.name, 0) + 1
+        if count < 2:
+            return
+        outside = [report.title for report in reports if report.section == splats.OUTSIDE]
+        why = outcome.problem or f"The guest ended with exit status {outcome.status}"
+        console.fail(
+            f"The machines do not get as far as the first race ({'; '.join([why, *outside])}): "
+            f"see {outcome.console}, and the lines below.\n{machine.last_lines(outcome.console)}"
+        )
+
+    def _keep(
+        self,
+        cell: Cell,
+        told: _Told,
+        reports: Sequence[splats.Report],
+        problem: str | None,
+        *,
+        silent: bool = False,
+    ) -> None:
+        said = told.ended.get(cell.name)
+        ours = [report for report in reports if report.section == cell.name]
+        leaks = told.leaks.get(cell.name, [])
+        verdict, detail = judge(said, ours, leaks, problem, silent=silent)
+        said = said or {}
+        result = Result(
+            a=cell.a,
+            b=cell.b,
+            target=cell.target,
+            kernel=self.variant,
+            driver=self.driver,
+            rounds=int(said.get("rounds", 0)),
+            overlaps=int(said.get("overlaps", 0)),
+            verdict=verdict,
+            detail=detail,
+            seconds=float(said.get("milliseconds", 0)) / 1000,
+            leaks_checked=told.leaks_checked
+            or (self.options.leaks == "each" and said.get("verdict") == "ok"),
+        )
+        with self._lock:
+            self.table.set(cell.name, result)
+
+    def _weight(self, cell: Cell) -> float:
+        return self._rounds(cell) * (1.0 + 2.0 * cell.vfs + 2.0 * cell.hotplug)
+
+    def _progress(self, cell: Cell) -> None:
+        """Say how far it is: for each cell, or in a quick run now and then."""
+        result = self.table.results[cell.name]
+        now = time.monotonic()
+        with self._lock:
+            self._done += self._weight(cell)
+            if (
+                self.options.quick
+                and result.verdict == PASS
+                and (now - self._said < _PROGRESS_SECONDS)
+            ):
+                return
+            self._said = now
+            known_ = self.table.results
+            left = sum(self._weight(other) for other in self.all if other.name not in known_)
+            elapsed = now - self._begun
+            console.note(
+                f"[{len(known_)}/{len(self.all)}] {title(self.variant, self.driver)}: "
+                f"{cell.a} + {cell.b} on {cell.target}: {result.verdict}, {result.rounds} rounds, "
+                f"{result.overlaps} overlaps; {hours(elapsed)} so far, about "
+                f"{hours(elapsed * left / self._done)} to go"
+            )
+            if result.verdict != PASS:
+                console.note(f"    {result.detail[:300]}")
+
+
+def hours(seconds: float) -> str:
+    """Write a long time as people do."""
+    if seconds < 3600:
+        return console.duration(seconds)
+    return f"{int(seconds) // 3600} h {int(seconds) % 3600 // 60:02d} min"
+
+
+def title(variant: str, driver: str) -> str:
+    """Name a table for people."""
+    return f"{variant} kernel, {driver}"
+
+
+def table_path(variant: str, driver: str, *, quick: bool) -> Path:
+    """Where what is known of a table is kept."""
+    return paths.RESULTS / f"matrix-{variant}-{driver}{'-quick' if quick else ''}.json"
+
+
+def _write_whole() -> Path:
+    """Put all tables of the present sources into one file; the long runs, where there are any."""
+    whole: list[dict[str, object]] = []
+    for variant, drivers in DRIVERS.items():
+        for driver in drivers:
+            tables = [table_path(variant, driver, quick=quick) for quick in (False, True)]
+            for path in tables:
+                try:
+                    saved = json.loads(path.read_text())
+                except (OSError, ValueError):
+                    continue
+                if saved["key"].partition(" ")[0] == sources() and saved["cells"]:
+                    whole += saved["cells"].values()
+                    break
+    path = paths.RESULTS / "matrix.json"
+    write_json(path, whole)
+    return path
+
+
+def _summary(cells: Sequence[Cell], table: Table) -> str:
+    """Count verdicts, in the order of how bad they are."""
+    verdicts = [table.results[cell.name].verdict for cell in cells if cell.name in table.results]
+    counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS]
+    text = ", ".join(count for count in counts if not count.startswith("0 "))
+    missing = len(cells) - len(verdicts)
+    return text + (f", {missing} not run" if missing else "")
+
+
+def _conclude(name: str, cells: Sequence[Cell], table: Table) -> None:
+    """Say what a table has come to, and name what does not pass."""
+    for cell in cells:
+        result = table.results.get(cell.name)
+        if result is not None and result.verdict != PASS:
+            console.note(f"  {result.verdict:10} {cell.name}: {result.detail[:160]}")
+    console.note(f"{name}: {_summary(cells, table) or 'nothing run'}")
+
+
+def _write_ktap(variant: str, driver: str, cells: Sequence[Cell], table: Table) -> None:
+    """Let `make test` count the cells of a kernel that is to have no bad one."""
+    cases = []
+    for cell in cells:
+        result = table.results.get(cell.name)
+        good = result is not None and result.verdict == PASS
+        problem = None if good else f"{result.verdict}: {result.detail}" if result else "not run"
+        cases.append(results.Case(cell.name, good, None, problem))
+    results.write_ktap(paths.RESULTS / f"matrix-{variant}.tap", cases, suite=f"matrix-{driver}")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe what `make matrix` takes; make hands its variables over in the environment."""
+    env = os.environ.get
+    add = parser.add_argument
+    add("--kernel", default=env("KERNEL", "patched"), choices=list(DRIVERS))
+    add("--flavour", default=env("FLAVOUR", "debug"), choices=list(kernel.FRAGMENTS))
+    add("--driver", default=env("DRIVER"), help="only this one of the kernel's drivers")
+    add("--only", default=env("ONLY"), help="a cell, a+b@target, or a pattern")
+    add("--quick", action="store_true", default=env("QUICK", "") not in ("", "0"))
+    add("--rounds", type=int, default=env("ROUNDS"))
+    add("--clock", default=env("CLOCK", ""), choices=["", "jump", "real"])
+    add("--leaks", default=env("LEAKS"), choices=["never", "each", "end"])
+    add("--again", action="store_true", default=env("AGAIN", "") not in ("", "0"))
+
+
+def _complete(options: argparse.Namespace) -> None:
+    """Fill in what depends on other arguments."""
+    options.rounds_with_vfs = options.rounds
+    if options.rounds is None:
+        options.rounds = _QUICK_ROUNDS if options.quick else _ROUNDS
+        options.rounds_with_vfs = _QUICK_ROUNDS_WITH_VFS if options.quick else _ROUNDS_WITH_VFS
+    if options.leaks is None:
+        # Where machines hang, most of their time is booting, which the leak checker doubles.
+        options.leaks = "each" if not options.quick else "never"
+        if options.quick and options.kernel == "patched":
+            options.leaks = "end"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Fill the tables of a kernel."""
+    _complete(options)
+    if options.kernel == "patched" and not kernel_source.series_patches():
+        console.fail("KERNEL=patched is the stock kernel without patches/7.3: restore that folder.")
+    drivers = DRIVERS[options.kernel]
+    if options.driver:
+        if options.driver not in drivers:
+            console.fail(f"DRIVER={options.driver} is no driver here: use {' or '.join(drivers)}.")
+        drivers = [options.driver]
+    every = known(guest_image.guest_program())
+    cells = [cell for cell in every if cell.meaningless is None]
+    pattern = options.only or "*"
+    chosen = [cell for cell in cells if fnmatch.fnmatch(cell.name, pattern)]
+    if not chosen:
+        console.fail(f"ONLY={pattern} is no cell: they are called like {cells[0].name}.")
+    console.note(
+        f"{len(chosen)} of {len(every)} pairs are raced; {len(every) - len(cells)} are meaningless"
+    )
+    built, _ = machine.prepare(options.flavour, options.kernel)
+    key = f"{sources()} {built.objtree.parent.name} {options.rounds} {options.rounds_with_vfs}"
+    good = True
+    try:
+        for driver in drivers:
+            path = table_path(options.kernel, driver, quick=options.quick)
+            # A quick run is a test, which answers for now.
+            table = Table(path, key, chosen, anew=options.again or options.quick)
+            if table.results:
+                console.note(f"{len(table.results)} cells are known from before")
+            try:
+                _Run(options.kernel, driver, table, chosen, options).fill()
+            finally:
+                _conclude(title(options.kernel, driver), chosen, table)
+            if options.kernel == "patched":
+                _write_ktap(options.kernel, driver, chosen, table)
+                good = good and all(result.verdict == PASS for result in table.results.values())
+    finally:
+        console.note(f"The matrix is in {os.path.relpath(_write_whole())}")
+    sys.stdout.flush()
+    return 0 if good else 1

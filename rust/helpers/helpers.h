@@ -98,6 +98,12 @@ bool pci_rescan_remove_held(void);
 void pci_adopt_rescan_remove(struct task_struct *from);
 void pci_return_rescan_remove(struct task_struct *to);
 
+/* What was noted of the owner of the lock, as `Previous` in rust/holdfast/shims.rs. */
+struct holdfast_rescan_previous {
+	struct task_struct *owner;
+	int room;
+};
+
 bool holdfast_rescan_probe(void);
 void holdfast_rescan_unprobe(void);
 bool holdfast_rescan_is_reentrant(void);
@@ -105,8 +111,8 @@ bool holdfast_rescan_held(void);
 unsigned int holdfast_rescan_depth(void);
 bool holdfast_rescan_lock(void);
 bool holdfast_rescan_unlock(void);
-bool holdfast_rescan_adopt(void);
-void holdfast_rescan_disown(void);
+bool holdfast_rescan_adopt(struct holdfast_rescan_previous *previous);
+void holdfast_rescan_disown(const struct holdfast_rescan_previous *previous);
 void holdfast_rescan_hand_over(void (*run)(void *data), void *data);
 void holdfast_device_lock_enter(struct pci_dev *pdev);
 void holdfast_device_lock_leave(void);

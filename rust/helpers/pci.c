@@ -4,6 +4,7 @@
 #include <linux/lockdep.h>
 #include <linux/module.h>
 #include <linux/pci.h>
+#include <linux/preempt.h>
 #include <linux/sched.h>
 #include <linux/workqueue.h>
 
@@ -70,10 +71,12 @@ bool holdfast_rescan_is_reentrant(void)
 
 /*
  * Whether the current task owns the lock: through the library or, in a core that
- * can tell, otherwise.
+ * can tell, otherwise. An interrupt is not the task that it interrupts.
  */
 bool holdfast_rescan_held(void)
 {
+	if (!in_task())
+		return false;
 	if (READ_ONCE(holdfast_rescan_owner) == current)
 		return true;
 	return holdfast_rescan_core_held && holdfast_rescan_core_held();
@@ -130,22 +133,35 @@ bool holdfast_rescan_unlock(void)
 }
 
 /*
- * The core has called something with the lock held by the current task: notes
+ * The current task owns the lock of the core, and not through the library: notes
  * that. Returns whether it was not known.
+ *
+ * Another task may be noted as the owner: it waits for this one, to which the core
+ * has handed the lock for a probe. What is noted of it is put into @previous.
+ *
+ * Where the core can tell, the lock is taken once more: an owner that lends its
+ * lock while it waits for a device lock could lose it at any time.
  */
-bool holdfast_rescan_adopt(void)
+bool holdfast_rescan_adopt(struct holdfast_rescan_previous *previous)
 {
 	if (READ_ONCE(holdfast_rescan_owner) == current)
 		return false;
+	if (holdfast_rescan_core_held)
+		pci_lock_rescan_remove();
+	previous->owner = READ_ONCE(holdfast_rescan_owner);
+	previous->room = holdfast_rescan_room;
 	holdfast_rescan_room = HOLDFAST_RESCAN_DEPTH - 1;
 	WRITE_ONCE(holdfast_rescan_owner, current);
 	return true;
 }
 
 /* Undoes a holdfast_rescan_adopt() that has returned true. */
-void holdfast_rescan_disown(void)
+void holdfast_rescan_disown(const struct holdfast_rescan_previous *previous)
 {
-	WRITE_ONCE(holdfast_rescan_owner, NULL);
+	holdfast_rescan_room = previous->room;
+	WRITE_ONCE(holdfast_rescan_owner, previous->owner);
+	if (holdfast_rescan_core_held)
+		pci_unlock_rescan_remove();
 }
 
 struct holdfast_rescan_work {

@@ -18,6 +18,14 @@ pub(crate) struct Slot {
     _opaque: [u8; 0],
 }
 
+/// What `rust/helpers/pci.c` has noted of the owner of the rescan/remove lock.
+#[cfg(CONFIG_PCI)]
+#[repr(C)]
+pub(crate) struct Previous {
+    pub(crate) owner: *mut bindings::task_struct,
+    pub(crate) room: c_int,
+}
+
 // The C structures are only pointed to, and some hold types that C allows and Rust does not.
 #[allow(improper_ctypes)]
 extern "C" {
@@ -138,9 +146,9 @@ extern "C" {
     #[cfg(CONFIG_PCI)]
     pub(crate) fn holdfast_rescan_unlock() -> bool;
     #[cfg(CONFIG_PCI)]
-    pub(crate) fn holdfast_rescan_adopt() -> bool;
+    pub(crate) fn holdfast_rescan_adopt(previous: *mut Previous) -> bool;
     #[cfg(CONFIG_PCI)]
-    pub(crate) fn holdfast_rescan_disown();
+    pub(crate) fn holdfast_rescan_disown(previous: *const Previous);
     #[cfg(CONFIG_PCI)]
     pub(crate) fn holdfast_rescan_hand_over(
         run: unsafe extern "C" fn(*mut c_void),

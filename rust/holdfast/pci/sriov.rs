@@ -46,12 +46,14 @@ use super::{
 use crate::{
     binding::Binding,
     chardev,
+    hold_library,
     object::{
         self,
         device_pointer,
         Access,
         Header, //
     },
+    release_library,
     revocable::Reference,
     shims, //
 };
@@ -724,19 +726,26 @@ pub(crate) fn attach(vf: &pci::Device<Bound>, type_id: TypeId) -> Result<*const 
 
     let device = device_pointer(vf.as_ref());
     let action = raw(vf).cast();
+    // `detach` gives it back: the device may be that of a driver that knows nothing of the library.
+    hold_library();
     // SAFETY: The device is valid. What devres gives to `detach` is the device, which has it.
     let added = to_result(unsafe { bindings::devm_add_action(device, Some(detach), action) });
     // The binding can be asked for until devres begins to release. If it has not begun now, it will
     // find what was just added; and it releases the binding, and all that is below it, before that.
-    let result = added.and_then(|()| {
-        Binding::of(vf.as_ref())
-            .map(drop)
-            // SAFETY: As above.
-            .inspect_err(|_| unsafe {
-                bindings::devm_remove_action_nowarn(device, Some(detach), action);
-            })
-    });
+    let result = added.and_then(|()| Binding::of(vf.as_ref()).map(drop));
     if let Err(error) = result {
+        // SAFETY: As above. If there is none, either none was added, or devres has taken it.
+        let removed = unsafe {
+            to_result(bindings::devm_remove_action_nowarn(
+                device,
+                Some(detach),
+                action,
+            ))
+        };
+        if added.is_err() || removed.is_ok() {
+            // SAFETY: Held above, and who has called this holds it as well.
+            unsafe { release_library() };
+        }
         // If devres had begun, and has taken it, it will not find it here any more.
         record.detach(raw(vf));
         return Err(error);
@@ -749,7 +758,8 @@ pub(crate) fn attach(vf: &pci::Device<Bound>, type_id: TypeId) -> Result<*const 
 ///
 /// # Safety
 ///
-/// `vf` must be a `struct pci_dev` of a VF, and nothing of what its PF shows be used any more.
+/// `vf` must be a `struct pci_dev` of a VF, and nothing of what its PF shows be used any more. The
+/// library must be held for this.
 unsafe extern "C" fn detach(vf: *mut c_void) {
     let vf = vf.cast();
     // SAFETY: By the safety requirements. It is not removed before it is unbound, and has a
@@ -758,6 +768,8 @@ unsafe extern "C" fn detach(vf: *mut c_void) {
     if let Some(record) = RECORDS.lock().find(pf) {
         record.detach(vf);
     }
+    // SAFETY: By the safety requirements. This returns to devres.
+    unsafe { release_library() };
 }
 
 /// The record of a PF, for as long as its driver has data.
@@ -1262,18 +1274,18 @@ fn ask(pdev: &pci::Device<Bound>, header: &Header, count: u16) -> Result<Arc<Pen
     let device: ARef<pci::Device> = (&**pdev).into();
     let object = Reference::new(header.revocable());
 
-    crate::hold_library();
+    hold_library();
     let spawned = workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
         answer.answer(set_num_vfs_of(&device, count));
         // SAFETY: It is the header of the object that `object` is a reference to.
         chardev::wake_waiters(unsafe { Header::of_revocable(&object) });
         drop((answer, object, device));
         // SAFETY: Held above; what is left is to return.
-        unsafe { crate::release_library() };
+        unsafe { release_library() };
     });
     if let Err(error) = spawned {
         // SAFETY: Held above, and the object holds it as well.
-        unsafe { crate::release_library() };
+        unsafe { release_library() };
         return Err(error.into());
     }
     Ok(pending)

@@ -830,8 +830,10 @@ impl<'bound, T: Driver> Data<'bound, T> {
 }
 
 /// A [`Driver`] as the kernel crate sees it.
-#[doc(hidden)]
-pub struct PciDriver<T: Driver>(PhantomData<T>);
+//
+// Private: whoever could call its `probe` for a device of another driver would publish data there,
+// and a function for the configuration that takes the other driver's data for a `Data`.
+struct PciDriver<T: Driver>(PhantomData<T>);
 
 impl<T: Driver> pci::Driver for PciDriver<T> {
     type IdInfo = T::IdInfo;
@@ -958,10 +960,10 @@ pub struct Adapter<T: Driver>(PhantomData<T>);
 
 type PciAdapter<T> = pci::Adapter<PciDriver<T>>;
 
-// SAFETY: All of it is the adapter's for PCI drivers.
+// SAFETY: All of it is what the adapter for PCI drivers has.
 unsafe impl<T: Driver> driver::DriverLayout for Adapter<T> {
-    type DriverType = <PciAdapter<T> as driver::DriverLayout>::DriverType;
-    type DriverData<'bound> = <PciAdapter<T> as driver::DriverLayout>::DriverData<'bound>;
+    type DriverType = bindings::pci_driver;
+    type DriverData<'bound> = Data<'bound, T>;
     const DEVICE_DRIVER_OFFSET: usize =
         <PciAdapter<T> as driver::DriverLayout>::DEVICE_DRIVER_OFFSET;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/compiler.h>
 #include <linux/device.h>
 #include <linux/lockdep.h>
 #include <linux/module.h>
@@ -271,6 +272,15 @@ void holdfast_device_wait(struct pci_dev *pdev)
 bool holdfast_pci_is_virtfn(struct pci_dev *pdev)
 {
 	return pdev->is_virtfn;
+}
+
+/*
+ * The number of VFs of @pdev that are enabled. Without its device lock it can
+ * change meanwhile, and is the old or the new one; the core writes it unmarked.
+ */
+u16 holdfast_pci_num_vf(struct pci_dev *pdev)
+{
+	return data_race(pci_num_vf(pdev));
 }
 
 /* The PF of a VF; @pdev itself if it is none. */

@@ -167,6 +167,8 @@ extern "C" {
     #[cfg(CONFIG_PCI_IOV)]
     pub(crate) fn holdfast_pci_is_virtfn(pdev: *mut bindings::pci_dev) -> bool;
     #[cfg(CONFIG_PCI_IOV)]
+    pub(crate) fn holdfast_pci_num_vf(pdev: *mut bindings::pci_dev) -> u16;
+    #[cfg(CONFIG_PCI_IOV)]
     pub(crate) fn holdfast_pci_physfn(pdev: *mut bindings::pci_dev) -> *mut bindings::pci_dev;
 
     pub(crate) fn holdfast_wait_until(

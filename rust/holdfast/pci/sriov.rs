@@ -118,10 +118,7 @@ use kernel::{
 /// ```
 pub fn num_vfs(pdev: &pci::Device<Bound>) -> u16 {
     // SAFETY: A reference to a device is a valid `struct pci_dev`.
-    let num_vfs = unsafe { bindings::pci_num_vf(raw(pdev)) };
-
-    // CAST: The number is a 16-bit register, and never negative.
-    num_vfs as u16
+    unsafe { shims::holdfast_pci_num_vf(raw(pdev)) }
 }
 
 /// Whether a device is a VF.
@@ -367,7 +364,8 @@ impl<'a> Request<'a> {
 
 /// The VFs of a PF, which are disabled when this is dropped.
 ///
-/// It cannot be kept: [`Driver::sriov_configure`] returns it, and then it belongs to the library.
+/// It cannot be kept: [`Driver::sriov_configure`] returns it, and then it belongs to the library,
+/// which also disables those of a driver that forgets it and returns an error.
 ///
 /// # Invariants
 ///
@@ -1168,7 +1166,16 @@ impl<T: Driver> Adapter<T> {
             count,
             rescan_lock,
         };
-        Ok(T::sriov_configure(pdev, data, request)?.keep())
+        T::sriov_configure(pdev, data, request)
+            .map(Vfs::keep)
+            .inspect_err(|_| {
+                if num_vfs(pdev) != 0 {
+                    // It has forgotten its `Vfs`.
+                    //
+                    // SAFETY: As in `disable_vfs`. The caller has the rescan lock, too.
+                    unsafe { bindings::pci_disable_sriov(raw(pdev)) };
+                }
+            })
     }
 }
 

@@ -116,6 +116,7 @@ void holdfast_rescan_disown(const struct holdfast_rescan_previous *previous);
 void holdfast_rescan_hand_over(void (*run)(void *data), void *data);
 void holdfast_device_lock_enter(struct pci_dev *pdev);
 void holdfast_device_lock_leave(void);
+void holdfast_device_lock_assert_not_held(void);
 bool holdfast_device_trylock(struct pci_dev *pdev);
 void holdfast_device_unlock(struct pci_dev *pdev);
 void holdfast_device_wait(struct pci_dev *pdev);

@@ -245,6 +245,16 @@ void holdfast_device_lock_leave(void)
 	lock_map_release(&holdfast_device_lock_map);
 }
 
+/*
+ * Where somebody is waited for who takes such a lock. lockdep does not see that
+ * by itself, and to tell it of a lock that is taken here would be wrong: the wait
+ * ends when the device goes.
+ */
+void holdfast_device_lock_assert_not_held(void)
+{
+	lockdep_assert(!lock_is_held(&holdfast_device_lock_map));
+}
+
 /* Takes the lock of @pdev if it is free. */
 bool holdfast_device_trylock(struct pci_dev *pdev)
 {

@@ -158,6 +158,8 @@ extern "C" {
     pub(crate) fn holdfast_device_lock_enter(pdev: *mut bindings::pci_dev);
     #[cfg(CONFIG_PCI_IOV)]
     pub(crate) fn holdfast_device_lock_leave();
+    #[cfg(CONFIG_PCI_IOV)]
+    pub(crate) fn holdfast_device_lock_assert_not_held();
     #[cfg(CONFIG_PCI)]
     pub(crate) fn holdfast_device_trylock(pdev: *mut bindings::pci_dev) -> bool;
     #[cfg(CONFIG_PCI)]

@@ -1222,6 +1222,10 @@ impl Pending {
 /// that holds the rescan lock. So the caller takes no lock here: a worker does, for which nobody
 /// waits but this function; and when the registration of the object ends, this returns at once.
 ///
+/// Not for a callback of the bus, as `probe` or [`Driver::sriov_configure`], even if that has an
+/// [`Access`]: it would wait for a worker that waits for the device lock of the callback, until it
+/// gets a signal. The debug kernel warns.
+///
 /// # Errors
 ///
 /// - What the driver's [`Driver::sriov_configure`] returns.
@@ -1278,6 +1282,8 @@ where
 /// Never inlined, because what the worker runs must be the library's.
 #[inline(never)]
 fn ask(pdev: &pci::Device<Bound>, header: &Header, count: u16) -> Result<Arc<Pending>> {
+    // SAFETY: May be called anywhere.
+    unsafe { shims::holdfast_device_lock_assert_not_held() };
     let pending = Pending::new()?;
     let answer = pending.clone();
     let device: ARef<pci::Device> = (&**pdev).into();

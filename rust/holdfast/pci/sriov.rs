@@ -230,6 +230,10 @@ pub fn vf_number(pdev: &pci::Device<Bound>) -> Option<u16> {
 /// ```
 pub trait Driver: pci::Driver + 'static {
     /// What the drivers of VFs see of this one; `()` if that is nothing.
+    ///
+    /// A VF's driver in another module must be able to leave nothing of that module in here (a
+    /// function or a trait object that is called when the VF is gone), and to take nothing of this
+    /// one's away for longer than it is bound: neither module keeps the other.
     type Shared<'bound>: Sync + 'bound;
 
     /// Shows what the drivers of VFs see.
@@ -257,7 +261,8 @@ pub trait Driver: pci::Driver + 'static {
     /// Takes back what [`Driver::sriov_configure`] has set up for VFs.
     ///
     /// Called when the VFs that it has returned have been disabled, also when that is because the
-    /// device is unbound; then before [`pci::Driver::unbind`].
+    /// device is unbound; then before [`pci::Driver::unbind`]. VFs that an earlier driver has left
+    /// enabled are disabled as well, and end here without having begun there.
     fn vfs_disabled(pdev: &pci::Device<Core<'_>>, this: Pin<&Self::Data<'_>>) {
         let _ = (pdev, this);
     }
@@ -491,8 +496,10 @@ unsafe impl<T: Driver> Sync for PhysicalFunction<'_, T> {}
 impl<T: Driver> PhysicalFunction<'_, T> {
     /// Calls `inside` with what the PF's driver shows. Nothing is checked, nor locked.
     ///
-    /// May be called in any context. `inside` works for any binding of the PF, so that nothing of
-    /// the VF's can be put there, and nothing of the PF's be kept.
+    /// May be called in any context. `inside` works for any binding of the PF, so that nothing that
+    /// borrows from the VF's binding can be put there, and nothing that borrows from the PF's be
+    /// kept. That says nothing of what is `'static`: a function, a trait object or a string literal
+    /// is in its module, which may go before the other one. See [`Driver::Shared`].
     #[inline]
     pub fn with<R>(self, inside: impl for<'pf> FnOnce(&T::Shared<'pf>) -> R) -> R {
         // SAFETY: By the type invariants. The closure works for any lifetime.

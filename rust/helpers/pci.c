@@ -284,12 +284,10 @@ bool holdfast_pci_is_virtfn(struct pci_dev *pdev)
 	return pdev->is_virtfn;
 }
 
-/*
- * The number of VFs of @pdev that are enabled. Without its device lock it can
- * change meanwhile, and is the old or the new one; the core writes it unmarked.
- */
+/* The number of VFs of @pdev that are enabled. */
 u16 holdfast_pci_num_vf(struct pci_dev *pdev)
 {
+	/* The core writes it unmarked: it is the old or the new number. */
 	return data_race(pci_num_vf(pdev));
 }
 

@@ -328,18 +328,18 @@ impl RescanLock {
 
     /// Lends the lock to `inside` if the current task owns it, and returns [`None`] otherwise.
     ///
-    /// May be called anywhere where one may sleep, whatever is held: who does not own the lock does
-    /// not wait for it. An interrupt does not own what the task owns that it interrupts. On a kernel
-    /// whose lock knows its owner ([`RescanLock::is_reentrant_in_core`]) the answer is exact; on
-    /// another one the task counts as the owner if it has the lock through the library: it has taken
-    /// it here, or is in a callback that is always called with the lock held.
+    /// May be called anywhere where one may sleep, whatever is held: who does not own the lock
+    /// does not wait for it. An interrupt does not own what the task owns that it interrupts. On a
+    /// kernel whose lock knows its owner ([`RescanLock::is_reentrant_in_core`]) the answer is
+    /// exact; on another one the task counts as the owner if it has the lock through the library:
+    /// it has taken it here, or is in a callback that is always called with the lock held.
     pub fn if_held<R>(inside: impl FnOnce(&Self) -> R) -> Option<R> {
         // SAFETY: May be called anywhere.
         if !unsafe { shims::holdfast_rescan_held() } {
             return None;
         }
-        // SAFETY: It does, and whoever has taken it gives it back when this has returned. If that is
-        // another task, the core has handed it to this one, for a probe that it waits for.
+        // SAFETY: It does, and whoever has taken it gives it back when this has returned. If that
+        // is another task, the core has handed it to this one, for a probe that it waits for.
         Some(inside(unsafe { &Adopted::new() }))
     }
 

@@ -98,6 +98,12 @@ bool pci_rescan_remove_held(void);
 void pci_adopt_rescan_remove(struct task_struct *from);
 void pci_return_rescan_remove(struct task_struct *to);
 
+/* What was noted of the owner of the lock, as `Previous` in rust/holdfast/shims.rs. */
+struct holdfast_rescan_previous {
+	struct task_struct *owner;
+	int room;
+};
+
 bool holdfast_rescan_probe(void);
 void holdfast_rescan_unprobe(void);
 bool holdfast_rescan_is_reentrant(void);
@@ -105,15 +111,17 @@ bool holdfast_rescan_held(void);
 unsigned int holdfast_rescan_depth(void);
 bool holdfast_rescan_lock(void);
 bool holdfast_rescan_unlock(void);
-bool holdfast_rescan_adopt(void);
-void holdfast_rescan_disown(void);
+bool holdfast_rescan_adopt(struct holdfast_rescan_previous *previous);
+void holdfast_rescan_disown(const struct holdfast_rescan_previous *previous);
 void holdfast_rescan_hand_over(void (*run)(void *data), void *data);
 void holdfast_device_lock_enter(struct pci_dev *pdev);
 void holdfast_device_lock_leave(void);
+void holdfast_device_lock_assert_not_held(void);
 bool holdfast_device_trylock(struct pci_dev *pdev);
 void holdfast_device_unlock(struct pci_dev *pdev);
 void holdfast_device_wait(struct pci_dev *pdev);
 bool holdfast_pci_is_virtfn(struct pci_dev *pdev);
+u16 holdfast_pci_num_vf(struct pci_dev *pdev);
 struct pci_dev *holdfast_pci_physfn(struct pci_dev *pdev);
 
 void holdfast_wait_until(void *var, bool (*condition)(void *data), void *data);

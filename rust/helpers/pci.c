@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/compiler.h>
 #include <linux/device.h>
 #include <linux/lockdep.h>
 #include <linux/module.h>
 #include <linux/pci.h>
+#include <linux/preempt.h>
 #include <linux/sched.h>
 #include <linux/workqueue.h>
 
@@ -70,10 +72,12 @@ bool holdfast_rescan_is_reentrant(void)
 
 /*
  * Whether the current task owns the lock: through the library or, in a core that
- * can tell, otherwise.
+ * can tell, otherwise. An interrupt is not the task that it interrupts.
  */
 bool holdfast_rescan_held(void)
 {
+	if (!in_task())
+		return false;
 	if (READ_ONCE(holdfast_rescan_owner) == current)
 		return true;
 	return holdfast_rescan_core_held && holdfast_rescan_core_held();
@@ -130,22 +134,35 @@ bool holdfast_rescan_unlock(void)
 }
 
 /*
- * The core has called something with the lock held by the current task: notes
+ * The current task owns the lock of the core, and not through the library: notes
  * that. Returns whether it was not known.
+ *
+ * Another task may be noted as the owner: it waits for this one, to which the core
+ * has handed the lock for a probe. What is noted of it is put into @previous.
+ *
+ * Where the core can tell, the lock is taken once more: an owner that lends its
+ * lock while it waits for a device lock could lose it at any time.
  */
-bool holdfast_rescan_adopt(void)
+bool holdfast_rescan_adopt(struct holdfast_rescan_previous *previous)
 {
 	if (READ_ONCE(holdfast_rescan_owner) == current)
 		return false;
+	if (holdfast_rescan_core_held)
+		pci_lock_rescan_remove();
+	previous->owner = READ_ONCE(holdfast_rescan_owner);
+	previous->room = holdfast_rescan_room;
 	holdfast_rescan_room = HOLDFAST_RESCAN_DEPTH - 1;
 	WRITE_ONCE(holdfast_rescan_owner, current);
 	return true;
 }
 
 /* Undoes a holdfast_rescan_adopt() that has returned true. */
-void holdfast_rescan_disown(void)
+void holdfast_rescan_disown(const struct holdfast_rescan_previous *previous)
 {
-	WRITE_ONCE(holdfast_rescan_owner, NULL);
+	holdfast_rescan_room = previous->room;
+	WRITE_ONCE(holdfast_rescan_owner, previous->owner);
+	if (holdfast_rescan_core_held)
+		pci_unlock_rescan_remove();
 }
 
 struct holdfast_rescan_work {
@@ -228,6 +245,16 @@ void holdfast_device_lock_leave(void)
 	lock_map_release(&holdfast_device_lock_map);
 }
 
+/*
+ * Where somebody is waited for who takes such a lock. lockdep does not see that
+ * by itself, and to tell it of a lock that is taken here would be wrong: the wait
+ * ends when the device goes.
+ */
+void holdfast_device_lock_assert_not_held(void)
+{
+	lockdep_assert(!lock_is_held(&holdfast_device_lock_map));
+}
+
 /* Takes the lock of @pdev if it is free. */
 bool holdfast_device_trylock(struct pci_dev *pdev)
 {
@@ -255,6 +282,13 @@ void holdfast_device_wait(struct pci_dev *pdev)
 bool holdfast_pci_is_virtfn(struct pci_dev *pdev)
 {
 	return pdev->is_virtfn;
+}
+
+/* The number of VFs of @pdev that are enabled. */
+u16 holdfast_pci_num_vf(struct pci_dev *pdev)
+{
+	/* The core writes it unmarked: it is the old or the new number. */
+	return data_race(pci_num_vf(pdev));
 }
 
 /* The PF of a VF; @pdev itself if it is none. */

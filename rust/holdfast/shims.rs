@@ -18,6 +18,14 @@ pub(crate) struct Slot {
     _opaque: [u8; 0],
 }
 
+/// What `rust/helpers/pci.c` has noted of the owner of the rescan/remove lock.
+#[cfg(CONFIG_PCI)]
+#[repr(C)]
+pub(crate) struct Previous {
+    pub(crate) owner: *mut bindings::task_struct,
+    pub(crate) room: c_int,
+}
+
 // The C structures are only pointed to, and some hold types that C allows and Rust does not.
 #[allow(improper_ctypes)]
 extern "C" {
@@ -138,9 +146,9 @@ extern "C" {
     #[cfg(CONFIG_PCI)]
     pub(crate) fn holdfast_rescan_unlock() -> bool;
     #[cfg(CONFIG_PCI)]
-    pub(crate) fn holdfast_rescan_adopt() -> bool;
+    pub(crate) fn holdfast_rescan_adopt(previous: *mut Previous) -> bool;
     #[cfg(CONFIG_PCI)]
-    pub(crate) fn holdfast_rescan_disown();
+    pub(crate) fn holdfast_rescan_disown(previous: *const Previous);
     #[cfg(CONFIG_PCI)]
     pub(crate) fn holdfast_rescan_hand_over(
         run: unsafe extern "C" fn(*mut c_void),
@@ -150,6 +158,8 @@ extern "C" {
     pub(crate) fn holdfast_device_lock_enter(pdev: *mut bindings::pci_dev);
     #[cfg(CONFIG_PCI_IOV)]
     pub(crate) fn holdfast_device_lock_leave();
+    #[cfg(CONFIG_PCI_IOV)]
+    pub(crate) fn holdfast_device_lock_assert_not_held();
     #[cfg(CONFIG_PCI)]
     pub(crate) fn holdfast_device_trylock(pdev: *mut bindings::pci_dev) -> bool;
     #[cfg(CONFIG_PCI)]
@@ -158,6 +168,8 @@ extern "C" {
     pub(crate) fn holdfast_device_wait(pdev: *mut bindings::pci_dev);
     #[cfg(CONFIG_PCI_IOV)]
     pub(crate) fn holdfast_pci_is_virtfn(pdev: *mut bindings::pci_dev) -> bool;
+    #[cfg(CONFIG_PCI_IOV)]
+    pub(crate) fn holdfast_pci_num_vf(pdev: *mut bindings::pci_dev) -> u16;
     #[cfg(CONFIG_PCI_IOV)]
     pub(crate) fn holdfast_pci_physfn(pdev: *mut bindings::pci_dev) -> *mut bindings::pci_dev;
 

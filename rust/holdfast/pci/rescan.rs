@@ -207,22 +207,28 @@ impl Drop for Taken {
 ///
 /// # Invariants
 ///
-/// `noted` says whether the end of this has to take that back.
+/// `previous` is what the end of this has to put back, if it has to.
 pub(crate) struct Adopted {
     lock: RescanLock,
-    noted: bool,
+    previous: Option<shims::Previous>,
 }
 
 impl Adopted {
     /// # Safety
     ///
-    /// The current task must own the lock of the core for as long as the result exists.
+    /// The current task must own the lock of the core for as long as the result exists. If somebody
+    /// else is noted as the owner, that task must wait for this one meanwhile.
     pub(crate) unsafe fn new() -> Self {
+        let mut previous = shims::Previous {
+            owner: core::ptr::null_mut(),
+            room: 0,
+        };
+        // SAFETY: By the safety requirements.
+        let noted = unsafe { shims::holdfast_rescan_adopt(&raw mut previous) };
         // INVARIANT: As the shim says. The task owns the lock by the safety requirements.
         Self {
-            // SAFETY: By the safety requirements.
-            noted: unsafe { shims::holdfast_rescan_adopt() },
             lock: RescanLock::new(),
+            previous: noted.then_some(previous),
         }
     }
 }
@@ -237,9 +243,9 @@ impl Deref for Adopted {
 
 impl Drop for Adopted {
     fn drop(&mut self) {
-        if self.noted {
+        if let Some(previous) = &self.previous {
             // SAFETY: By the type invariants. All that was taken since is given back: it was lent.
-            unsafe { shims::holdfast_rescan_disown() };
+            unsafe { shims::holdfast_rescan_disown(previous) };
         }
     }
 }
@@ -322,16 +328,18 @@ impl RescanLock {
 
     /// Lends the lock to `inside` if the current task owns it, and returns [`None`] otherwise.
     ///
-    /// May be called anywhere, as it takes nothing. On a kernel whose lock knows its owner
-    /// ([`RescanLock::is_reentrant_in_core`]) the answer is exact; on another one the task counts
-    /// as the owner if it has the lock through the library: it has taken it here, or is in a
-    /// callback that is always called with the lock held.
+    /// May be called anywhere where one may sleep, whatever is held: who does not own the lock
+    /// does not wait for it. An interrupt does not own what the task owns that it interrupts. On a
+    /// kernel whose lock knows its owner ([`RescanLock::is_reentrant_in_core`]) the answer is
+    /// exact; on another one the task counts as the owner if it has the lock through the library:
+    /// it has taken it here, or is in a callback that is always called with the lock held.
     pub fn if_held<R>(inside: impl FnOnce(&Self) -> R) -> Option<R> {
         // SAFETY: May be called anywhere.
         if !unsafe { shims::holdfast_rescan_held() } {
             return None;
         }
-        // SAFETY: It does, and whoever has taken it gives it back when this has returned.
+        // SAFETY: It does, and whoever has taken it gives it back when this has returned. If that
+        // is another task, the core has handed it to this one, for a probe that it waits for.
         Some(inside(unsafe { &Adopted::new() }))
     }
 

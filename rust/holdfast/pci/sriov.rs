@@ -46,12 +46,14 @@ use super::{
 use crate::{
     binding::Binding,
     chardev,
+    hold_library,
     object::{
         self,
         device_pointer,
         Access,
         Header, //
     },
+    release_library,
     revocable::Reference,
     shims, //
 };
@@ -116,10 +118,7 @@ use kernel::{
 /// ```
 pub fn num_vfs(pdev: &pci::Device<Bound>) -> u16 {
     // SAFETY: A reference to a device is a valid `struct pci_dev`.
-    let num_vfs = unsafe { bindings::pci_num_vf(raw(pdev)) };
-
-    // CAST: The number is a 16-bit register, and never negative.
-    num_vfs as u16
+    unsafe { shims::holdfast_pci_num_vf(raw(pdev)) }
 }
 
 /// Whether a device is a VF.
@@ -231,6 +230,10 @@ pub fn vf_number(pdev: &pci::Device<Bound>) -> Option<u16> {
 /// ```
 pub trait Driver: pci::Driver + 'static {
     /// What the drivers of VFs see of this one; `()` if that is nothing.
+    ///
+    /// A VF's driver in another module must be able to leave nothing of that module in here (a
+    /// function or a trait object that is called when the VF is gone), and to take nothing of this
+    /// one's away for longer than it is bound: neither module keeps the other.
     type Shared<'bound>: Sync + 'bound;
 
     /// Shows what the drivers of VFs see.
@@ -258,7 +261,8 @@ pub trait Driver: pci::Driver + 'static {
     /// Takes back what [`Driver::sriov_configure`] has set up for VFs.
     ///
     /// Called when the VFs that it has returned have been disabled, also when that is because the
-    /// device is unbound; then before [`pci::Driver::unbind`].
+    /// device is unbound; then before [`pci::Driver::unbind`]. VFs that an earlier driver has left
+    /// enabled are disabled as well, and end here without having begun there.
     fn vfs_disabled(pdev: &pci::Device<Core<'_>>, this: Pin<&Self::Data<'_>>) {
         let _ = (pdev, this);
     }
@@ -365,7 +369,8 @@ impl<'a> Request<'a> {
 
 /// The VFs of a PF, which are disabled when this is dropped.
 ///
-/// It cannot be kept: [`Driver::sriov_configure`] returns it, and then it belongs to the library.
+/// It cannot be kept: [`Driver::sriov_configure`] returns it, and then it belongs to the library,
+/// which also disables those of a driver that forgets it and returns an error.
 ///
 /// # Invariants
 ///
@@ -491,8 +496,10 @@ unsafe impl<T: Driver> Sync for PhysicalFunction<'_, T> {}
 impl<T: Driver> PhysicalFunction<'_, T> {
     /// Calls `inside` with what the PF's driver shows. Nothing is checked, nor locked.
     ///
-    /// May be called in any context. `inside` works for any binding of the PF, so that nothing of
-    /// the VF's can be put there, and nothing of the PF's be kept.
+    /// May be called in any context. `inside` works for any binding of the PF, so that nothing that
+    /// borrows from the VF's binding can be put there, and nothing that borrows from the PF's be
+    /// kept. That says nothing of what is `'static`: a function, a trait object or a string literal
+    /// is in its module, which may go before the other one. See [`Driver::Shared`].
     #[inline]
     pub fn with<R>(self, inside: impl for<'pf> FnOnce(&T::Shared<'pf>) -> R) -> R {
         // SAFETY: By the type invariants. The closure works for any lifetime.
@@ -724,19 +731,26 @@ pub(crate) fn attach(vf: &pci::Device<Bound>, type_id: TypeId) -> Result<*const 
 
     let device = device_pointer(vf.as_ref());
     let action = raw(vf).cast();
+    // `detach` gives it back: the device may be that of a driver that knows nothing of the library.
+    hold_library();
     // SAFETY: The device is valid. What devres gives to `detach` is the device, which has it.
     let added = to_result(unsafe { bindings::devm_add_action(device, Some(detach), action) });
     // The binding can be asked for until devres begins to release. If it has not begun now, it will
     // find what was just added; and it releases the binding, and all that is below it, before that.
-    let result = added.and_then(|()| {
-        Binding::of(vf.as_ref())
-            .map(drop)
-            // SAFETY: As above.
-            .inspect_err(|_| unsafe {
-                bindings::devm_remove_action_nowarn(device, Some(detach), action);
-            })
-    });
+    let result = added.and_then(|()| Binding::of(vf.as_ref()).map(drop));
     if let Err(error) = result {
+        // SAFETY: As above. If there is none, either none was added, or devres has taken it.
+        let removed = unsafe {
+            to_result(bindings::devm_remove_action_nowarn(
+                device,
+                Some(detach),
+                action,
+            ))
+        };
+        if added.is_err() || removed.is_ok() {
+            // SAFETY: Held above, and who has called this holds it as well.
+            unsafe { release_library() };
+        }
         // If devres had begun, and has taken it, it will not find it here any more.
         record.detach(raw(vf));
         return Err(error);
@@ -749,7 +763,8 @@ pub(crate) fn attach(vf: &pci::Device<Bound>, type_id: TypeId) -> Result<*const 
 ///
 /// # Safety
 ///
-/// `vf` must be a `struct pci_dev` of a VF, and nothing of what its PF shows be used any more.
+/// `vf` must be a `struct pci_dev` of a VF, and nothing of what its PF shows be used any more. The
+/// library must be held for this.
 unsafe extern "C" fn detach(vf: *mut c_void) {
     let vf = vf.cast();
     // SAFETY: By the safety requirements. It is not removed before it is unbound, and has a
@@ -758,6 +773,8 @@ unsafe extern "C" fn detach(vf: *mut c_void) {
     if let Some(record) = RECORDS.lock().find(pf) {
         record.detach(vf);
     }
+    // SAFETY: By the safety requirements. This returns to devres.
+    unsafe { release_library() };
 }
 
 /// The record of a PF, for as long as its driver has data.
@@ -818,8 +835,10 @@ impl<'bound, T: Driver> Data<'bound, T> {
 }
 
 /// A [`Driver`] as the kernel crate sees it.
-#[doc(hidden)]
-pub struct PciDriver<T: Driver>(PhantomData<T>);
+//
+// Private: whoever could call its `probe` for a device of another driver would publish data there,
+// and a function for the configuration that takes the other driver's data for a `Data`.
+struct PciDriver<T: Driver>(PhantomData<T>);
 
 impl<T: Driver> pci::Driver for PciDriver<T> {
     type IdInfo = T::IdInfo;
@@ -946,10 +965,10 @@ pub struct Adapter<T: Driver>(PhantomData<T>);
 
 type PciAdapter<T> = pci::Adapter<PciDriver<T>>;
 
-// SAFETY: All of it is the adapter's for PCI drivers.
+// SAFETY: All of it is what the adapter for PCI drivers has.
 unsafe impl<T: Driver> driver::DriverLayout for Adapter<T> {
-    type DriverType = <PciAdapter<T> as driver::DriverLayout>::DriverType;
-    type DriverData<'bound> = <PciAdapter<T> as driver::DriverLayout>::DriverData<'bound>;
+    type DriverType = bindings::pci_driver;
+    type DriverData<'bound> = Data<'bound, T>;
     const DEVICE_DRIVER_OFFSET: usize =
         <PciAdapter<T> as driver::DriverLayout>::DEVICE_DRIVER_OFFSET;
 }
@@ -1154,7 +1173,16 @@ impl<T: Driver> Adapter<T> {
             count,
             rescan_lock,
         };
-        Ok(T::sriov_configure(pdev, data, request)?.keep())
+        T::sriov_configure(pdev, data, request)
+            .map(Vfs::keep)
+            .inspect_err(|_| {
+                if num_vfs(pdev) != 0 {
+                    // It has forgotten its `Vfs`.
+                    //
+                    // SAFETY: As in `disable_vfs`. The caller has the rescan lock, too.
+                    unsafe { bindings::pci_disable_sriov(raw(pdev)) };
+                }
+            })
     }
 }
 
@@ -1200,6 +1228,10 @@ impl Pending {
 /// for, and perhaps inside a file of sysfs, whose removal waits for it. Both can happen in a task
 /// that holds the rescan lock. So the caller takes no lock here: a worker does, for which nobody
 /// waits but this function; and when the registration of the object ends, this returns at once.
+///
+/// Not for a callback of the bus, as `probe` or [`Driver::sriov_configure`], even if that has an
+/// [`Access`]: it would wait for a worker that waits for the device lock of the callback, until it
+/// gets a signal. The debug kernel warns.
 ///
 /// # Errors
 ///
@@ -1257,23 +1289,25 @@ where
 /// Never inlined, because what the worker runs must be the library's.
 #[inline(never)]
 fn ask(pdev: &pci::Device<Bound>, header: &Header, count: u16) -> Result<Arc<Pending>> {
+    // SAFETY: May be called anywhere.
+    unsafe { shims::holdfast_device_lock_assert_not_held() };
     let pending = Pending::new()?;
     let answer = pending.clone();
     let device: ARef<pci::Device> = (&**pdev).into();
     let object = Reference::new(header.revocable());
 
-    crate::hold_library();
+    hold_library();
     let spawned = workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
         answer.answer(set_num_vfs_of(&device, count));
         // SAFETY: It is the header of the object that `object` is a reference to.
         chardev::wake_waiters(unsafe { Header::of_revocable(&object) });
         drop((answer, object, device));
         // SAFETY: Held above; what is left is to return.
-        unsafe { crate::release_library() };
+        unsafe { release_library() };
     });
     if let Err(error) = spawned {
         // SAFETY: Held above, and the object holds it as well.
-        unsafe { crate::release_library() };
+        unsafe { release_library() };
         return Err(error.into());
     }
     Ok(pending)

@@ -219,6 +219,41 @@ mod rescan_tests {
         RescanLock::with(&mut unlocked(), |lock| assert_eq!(lock.depth(), 1))
     }
 
+    /// A probe in a worker, to which the PCI core has handed the lock, leaves to the one that waits
+    /// for it what that has taken here.
+    #[test]
+    fn handed_over_by_the_core() -> Result {
+        if RescanLock::is_reentrant_in_core() {
+            // Only the core itself can do there what this test does.
+            return Ok(());
+        }
+        let other = Other::new()?;
+        let task = other.clone();
+        RescanLock::with(&mut unlocked(), |lock| {
+            RescanLock::with(lock, |lock| -> Result {
+                spawn(move || {
+                    // SAFETY: The owner waits until this is done.
+                    let adopted = unsafe { Adopted::new() };
+                    let again = RescanLock::with(&*adopted, |again| again.depth());
+                    let inside = (is_held(), adopted.depth(), again) == (true, 1, Ok(2));
+                    drop(adopted);
+                    if !inside || is_held() {
+                        task.errors.fetch_add(1, Full);
+                    }
+                    task.done.complete_all();
+                })?;
+                other.done.wait_for_completion();
+                assert_eq!(other.errors.load(Acquire), 0);
+                assert!(is_held());
+                assert_eq!(lock.depth(), 2);
+                Ok(())
+            })
+        })???;
+        assert!(!is_held());
+        // It is free: else this would wait for ever.
+        RescanLock::with(&mut unlocked(), |lock| assert_eq!(lock.depth(), 1))
+    }
+
     /// Somebody who has the device lock and waits for the rescan lock, as a stock kernel does, gets
     /// that from who has it and wants the device lock.
     #[test]

@@ -28,6 +28,7 @@ help:
 	@echo '  make matrix           every operation on PCI devices against every other one: hours;'
 	@echo '                        QUICK=1 a few rounds of each, in minutes; ONLY=a+b@target AGAIN=1'
 	@echo '  make matrix-picture   draw what it has found, into Documentation/matrix.svg'
+	@echo '  make series           patches/7.3 with git am, checkpatch, and a build after each patch'
 	@echo '  make model            the protocol under loom, and broken copies of it'
 	@echo '  make compile-fail     code that must not compile; BLESS=1 keeps what the compiler says now'
 	@echo '  make lint             every linter; silent findings do not exist'
@@ -50,8 +51,8 @@ help:
 	@echo '           KERNEL_SRC=kernel source tree  KERNEL_TARBALL=linux.tar.xz'
 	@echo '           HOLDFAST_CACHE=directory (~/.cache/holdfast)  V=1 shows what is run'
 
-.PHONY: setup kernels lint doc rust-analyzer test
-setup kernels lint doc rust-analyzer test:
+.PHONY: setup kernels lint doc rust-analyzer series test
+setup kernels lint doc rust-analyzer series test:
 	$(holdfast) $@
 
 # The races of the suites have fewer rounds in make test, where this is not set.

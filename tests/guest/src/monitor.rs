@@ -128,6 +128,8 @@ impl Monitor {
                 "bus": "rp1",
                 "addr": address,
                 "multifunction": true,
+                // With ARI the kernel asks function 0 which one is next.
+                "x-pcie-ari-nextfn-1": address == "0.0",
                 "romfile": "",
             });
             self.ask("device_add", device)?;

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 from . import cache, console, kernel_source, paths, toolchain
 
 # Raise when this file builds kernels differently from the same ingredients.
-RECIPE = "1"
+RECIPE = "2"
 
 FRAGMENTS = {
     "fast": ["base"],
@@ -103,17 +104,77 @@ def _configure(
     _require_options(wanted_options(files), objtree / ".config", env, make)
 
 
-def _complete(directory: Path, source: Path) -> Kernel:
-    objtree = directory / "objects"
+def _objects(directory: Path, source: kernel_source.Source) -> tuple[Path, Path]:
+    """Return where a kernel's sources and its objects are.
+
+    The cache's own sources are linked into the entry, and the objects are right below them:
+    that is where kbuild writes no absolute path into what it builds, so that another entry can
+    begin with a copy of it.
+    """
+    if source.own:
+        return directory / "linux", directory / "linux" / "objects"
+    return source.path, directory / "objects"
+
+
+def _complete(directory: Path, source: kernel_source.Source) -> Kernel:
+    tree, objtree = _objects(directory, source)
     release = (objtree / "include/config/kernel.release").read_text().strip()
     return Kernel(
         image=objtree / "arch/x86/boot/bzImage",
         objtree=objtree,
-        source=source,
+        source=tree,
         modules=directory / "modules",
         release=release,
         config=objtree / ".config",
     )
+
+
+def _files(tree: Path, leave_out: Path) -> dict[str, int]:
+    """Return the inode of each file of a tree."""
+    found = {}
+    for place, directories, names in os.walk(tree):
+        if Path(place) == tree and leave_out.name in directories:
+            directories.remove(leave_out.name)
+        with os.scandir(place) as entries:
+            inodes = {entry.name: entry.inode() for entry in entries}
+        for name in names:
+            found[f"{place}/{name}".removeprefix(f"{tree}/")] = inodes[name]
+    return found
+
+
+def _begin_with_another(directory: Path, tree: Path, objtree: Path, family: str) -> None:
+    """Copy the objects of a complete kernel, so that make builds only what differs from it.
+
+    make compares times, and a source file that differs may be older than the objects of the
+    other kernel: it is made new. Files that are the same are one file with two links.
+    """
+    others = [
+        stamp.parent
+        for stamp in directory.parent.glob("*/complete")
+        if (stamp.parent / "family").exists()
+        and (stamp.parent / "family").read_text() == family
+        and (stamp.parent / "linux/objects/vmlinux.o").exists()
+    ]
+    if not others:
+        return
+    # The latest; which one matters little.
+    other = max(others, key=lambda entry: (entry / "complete").stat().st_mtime)
+    partial = directory / "objects.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    console.step(
+        f"Copying the objects of {other.name}",
+        ["cp", "-a", str(other / "linux/objects"), str(partial)],
+        log=directory / "copy.log",
+    )
+    theirs = _files(other / "linux", objtree)
+    for name, inode in _files(tree, objtree).items():
+        if theirs.get(name) != inode:
+            file = tree / name
+            copy = file.with_name(file.name + ".holdfast")
+            shutil.copyfile(file, copy)
+            shutil.copymode(file, copy)
+            copy.rename(file)
+    partial.rename(objtree)
 
 
 def ensure(flavour: str, variant: str = "stock") -> Kernel:
@@ -123,20 +184,25 @@ def ensure(flavour: str, variant: str = "stock") -> Kernel:
     source = kernel_source.ensure(variant)
     options = sorted(wanted_options(files).items())
     name = cache.key(RECIPE, source.name, json.dumps(options), toolchain.identity())
+    # What can be made out of each other, changing what differs.
+    family = cache.key(RECIPE, kernel_source.stock().name, toolchain.identity())
     directory = cache.root() / "kernels" / f"{flavour}-{name}"
     stamp = directory / "complete"
     if cache.read_stamp(stamp) == source.state:
-        return _complete(directory, source.path)
+        return _complete(directory, source)
 
     with cache.lock(f"kernel-{flavour}-{name}"):
         if cache.read_stamp(stamp) == source.state:
-            return _complete(directory, source.path)
+            return _complete(directory, source)
         cache.need_space(directory, paths.versions()["disk"]["kernel"], f"the {flavour} kernel")
         stamp.unlink(missing_ok=True)
-        objtree = directory / "objects"
+        tree, objtree = _objects(directory, source)
+        if source.own and not tree.exists():
+            kernel_source.copy_of(source, tree)
+            _begin_with_another(directory, tree, objtree, family)
         objtree.mkdir(parents=True, exist_ok=True)
-        make = toolchain.kernel_make(source.path, f"O={objtree}", "ARCH=x86_64")
-        _configure(source.path, objtree, files, make, env)
+        make = toolchain.kernel_make(tree, f"O={objtree}", "ARCH=x86_64")
+        _configure(tree, objtree, files, make, env)
         log = directory / "build.log"
         title = f"Building the {variant} {flavour} kernel"
         lines = f"kernel-{flavour}"
@@ -159,5 +225,6 @@ def ensure(flavour: str, variant: str = "stock") -> Kernel:
             log=directory / "modules.log",
             env=env,
         )
+        (directory / "family").write_text(family)
         cache.write_stamp(stamp, source.state)
-    return _complete(directory, source.path)
+    return _complete(directory, source)

@@ -137,9 +137,14 @@ impl Monitor {
         Ok(())
     }
 
-    /// Asks the guest to let the slot go.
-    pub fn unplug(&mut self) -> Result<()> {
-        self.ask("device_del", json!({"id": "pf0"})).map(drop)
+    /// Asks the guest to let the slot go. False if that cannot be asked now, because the guest is
+    /// about to do something in the slot.
+    pub fn unplug(&mut self) -> Result<bool> {
+        match self.ask("device_del", json!({"id": "pf0"})) {
+            Ok(_) => Ok(true),
+            Err(error) if error.to_string().contains("power indicator blinking") => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Which of the functions QEMU has.

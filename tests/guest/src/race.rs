@@ -277,10 +277,41 @@ fn shorten(stack: &[String], deepest: usize) -> String {
     }
 }
 
+/// When the side that begins is met.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// How long it is inside.
+    typical: Duration,
+    /// For how long of that the other one finds something to do.
+    useful: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let guess = Duration::from_millis(20);
+        Self {
+            typical: guess,
+            useful: guess,
+        }
+    }
+}
+
+impl Pace {
+    /// Learns from a round in which the other side came `later`, and in time or not.
+    fn learn(&mut self, length: Duration, later: Duration, in_time: bool) {
+        self.typical = (self.typical * 3 + length) / 4;
+        self.useful = match in_time {
+            true => self.useful.max(later * 2).max(self.typical / 64),
+            false => self.useful.min(later) / 2,
+        };
+        self.useful = self.useful.min(self.typical);
+    }
+}
+
 fn race(place: &Arc<Place>, cell: &Cell, rounds: u32, tally: &Tally) -> Result<()> {
-    let mut typical = [Duration::from_millis(20); SIDES];
+    let mut pace = [Pace::default(); SIDES];
     for number in 0..rounds {
-        one_round(place, cell, number, &mut typical, tally)
+        one_round(place, cell, number, &mut pace, tally)
             .with_context(|| format!("round {number}"))?;
         tally.rounds.fetch_add(1, Ordering::Relaxed);
     }
@@ -291,7 +322,7 @@ fn one_round(
     place: &Place,
     cell: &Cell,
     number: u32,
-    typical: &mut [Duration; SIDES],
+    pace: &mut [Pace; SIDES],
     tally: &Tally,
 ) -> Result<()> {
     let functions = [0, cell.function_of_b()];
@@ -314,7 +345,9 @@ fn one_round(
     place.reach(&needed)?;
 
     let waits = Place::waits(operations[first]);
-    let offset = waits + typical[first] * PHASES[turn as usize % PHASES.len()] / 8;
+    let phase = PHASES[turn as usize % PHASES.len()];
+    let later = pace[first].useful * phase / 8;
+    let offset = waits + later;
     let action = |side: usize| Action {
         operation: operations[side],
         function: functions[side],
@@ -356,7 +389,7 @@ fn one_round(
             .iter()
             .any(|(other, _)| other.intersects(interval));
         if *result != Err(Errno::CANCELED) {
-            typical[first] = (typical[first] * 3 + interval.length()) / 4;
+            pace[first].learn(interval.length(), later, overlaps);
         }
         judge(&action(first), result, &tally.succeeded[first])?;
     }

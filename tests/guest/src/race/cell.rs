@@ -5,9 +5,7 @@
 use anyhow::{anyhow, Result};
 use serde_json::{json, Value};
 
-use super::operation::{
-    meaningless, Operation, OF_ONE_PF, OF_PF, OF_PORT, OF_VF, OF_VF_EVERYWHERE,
-};
+use super::operation::{meaningless, Operation, OF_ONE_PF, OF_PF, OF_PORT, OF_VF};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -50,10 +48,10 @@ pub fn all() -> Vec<Cell> {
     pairs(Target::Port, OF_PF, OF_PORT, false);
     pairs(Target::Vf, OF_PF, OF_VF, false);
     pairs(Target::Vf, OF_VF, OF_VF, true);
-    pairs(Target::Port, OF_VF_EVERYWHERE, OF_PORT, false);
+    pairs(Target::Port, OF_VF, OF_PORT, false);
     // Whichever of two equal PFs is the second.
     pairs(Target::SecondPf, OF_ONE_PF, OF_ONE_PF, true);
-    pairs(Target::SecondPf, OF_VF_EVERYWHERE, OF_ONE_PF, false);
+    pairs(Target::SecondPf, OF_VF, OF_ONE_PF, false);
     cells
 }
 

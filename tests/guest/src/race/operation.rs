@@ -23,8 +23,6 @@ pub enum Operation {
     PortBusRescan,
     VfBind,
     VfUnbind,
-    VfRemove,
-    VfRescan,
     VfMsixCount,
 }
 
@@ -52,11 +50,8 @@ pub const OF_ONE_PF: &[Operation] = &[Bind, Unbind, NumvfsUp, NumvfsDown, Remove
 /// On the port above.
 pub const OF_PORT: &[Operation] = &[PortBind, PortUnbind, PortRemove, PortBusRescan];
 
-/// On a VF.
-pub const OF_VF: &[Operation] = &[VfBind, VfUnbind, VfRemove, VfRescan, VfMsixCount];
-
-/// Those of them that are raced against the port and the second PF, too.
-pub const OF_VF_EVERYWHERE: &[Operation] = &[VfBind, VfUnbind, VfMsixCount];
+/// On a VF. The kernel gives it neither `remove` nor `rescan`.
+pub const OF_VF: &[Operation] = &[VfBind, VfUnbind, VfMsixCount];
 
 impl Operation {
     pub fn name(self) -> &'static str {
@@ -79,8 +74,6 @@ impl Operation {
             PortBusRescan => "port-bus-rescan",
             VfBind => "vf-bind",
             VfUnbind => "vf-unbind",
-            VfRemove => "vf-remove",
-            VfRescan => "vf-rescan",
             VfMsixCount => "sriov_vf_msix_count",
         }
     }
@@ -134,9 +127,7 @@ impl Operation {
             Bind => (Some(false), Some(false)),
             Unbind => (Some(true), None),
             NumvfsUp => (Some(true), Some(false)),
-            NumvfsDown | VfBind | VfUnbind | VfRemove | VfRescan | VfMsixCount => {
-                (Some(true), Some(true))
-            }
+            NumvfsDown | VfBind | VfUnbind | VfMsixCount => (Some(true), Some(true)),
             _ => (None, None),
         };
         if bound.is_some() {

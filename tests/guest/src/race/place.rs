@@ -233,8 +233,6 @@ impl Place {
             Operation::PortBusRescan => one(self.bus.join("rescan")),
             Operation::VfBind => of_driver(self.driver.of_vfs(), "bind", &self.vf),
             Operation::VfUnbind => of_driver(self.driver.of_vfs(), "unbind", &self.vf),
-            Operation::VfRemove => one(self.vf.path().join("remove")),
-            Operation::VfRescan => one(self.vf.path().join("rescan")),
             Operation::VfMsixCount => one(self.vf.path().join("sriov_vf_msix_count")),
             Operation::Unplug | Operation::Plug | Operation::Rmmod | Operation::Insmod => {
                 return None
@@ -324,7 +322,9 @@ impl Place {
 
     /// Asks for the PFs, and waits until QEMU has them back.
     fn unplug(&self, other_is_over: &AtomicBool) -> Result<Result<(), Errno>> {
-        self.monitor()?.get().unplug()?;
+        wait::until("the slot can be unplugged", SLOT_LIMIT, || {
+            self.monitor()?.get().unplug()
+        })?;
         self.pending.store(true, Ordering::Relaxed);
         // Not to the end, since the kernel's clock for this has a coarse hand.
         thread::sleep(BLINKS - Duration::from_millis(10));

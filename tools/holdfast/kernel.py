@@ -87,16 +87,21 @@ def _require_options(
             )
 
 
-def _configure(
-    source: Path, objtree: Path, files: list[Path], make: list[str], env: dict[str, str]
+def _configure(  # noqa: PLR0917 - one caller
+    directory: Path,
+    source: Path,
+    objtree: Path,
+    files: list[Path],
+    make: list[str],
+    env: dict[str, str],
 ) -> None:
-    log = objtree.parent / "configure.log"
+    log = directory / "configure.log"
     console.step("Configuring: tinyconfig", [*make, "tinyconfig"], log=log, env=env)
     console.step(
         "Configuring: the options of tests/kernel",
         [str(source / "scripts/kconfig/merge_config.sh"), "-m", "-O", str(objtree)]
         + [str(objtree / ".config"), *map(str, files)],
-        log=objtree.parent / "merge.log",
+        log=directory / "merge.log",
         cwd=source,
         env=env,
     )
@@ -142,7 +147,7 @@ def _files(tree: Path, leave_out: Path) -> dict[str, int]:
     return found
 
 
-def _begin_with_another(directory: Path, tree: Path, objtree: Path, family: str) -> None:
+def _begin_with_another(directory: Path, tree: Path, objtree: Path, family: str) -> bool:
     """Copy the objects of a complete kernel, so that make builds only what differs from it.
 
     make compares times, and a source file that differs may be older than the objects of the
@@ -156,7 +161,7 @@ def _begin_with_another(directory: Path, tree: Path, objtree: Path, family: str)
         and (stamp.parent / "linux/objects/vmlinux.o").exists()
     ]
     if not others:
-        return
+        return False
     # The latest; which one matters little.
     other = max(others, key=lambda entry: (entry / "complete").stat().st_mtime)
     partial = directory / "objects.partial"
@@ -175,6 +180,22 @@ def _begin_with_another(directory: Path, tree: Path, objtree: Path, family: str)
             shutil.copymode(file, copy)
             copy.rename(file)
     partial.rename(objtree)
+    return True
+
+
+def _keep_objtool(objtree: Path, make: list[str], env: dict[str, str]) -> None:
+    """Prepare a copied kernel, and keep the time of its objtool.
+
+    Everything depends on objtool, which is built again because kbuild does write absolute
+    paths into what it knows of its tools. It is the same one.
+    """
+    tool = objtree / "tools/objtool"
+    before = (tool / "objtool").stat()
+    log = objtree.parent.parent / "prepare.log"
+    console.step("Preparing what has been copied", [*make, "prepare"], log=log, env=env)
+    for file in tool.rglob("*"):
+        if file.is_file():
+            os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def ensure(flavour: str, variant: str = "stock") -> Kernel:
@@ -197,12 +218,15 @@ def ensure(flavour: str, variant: str = "stock") -> Kernel:
         cache.need_space(directory, paths.versions()["disk"]["kernel"], f"the {flavour} kernel")
         stamp.unlink(missing_ok=True)
         tree, objtree = _objects(directory, source)
+        copied = False
         if source.own and not tree.exists():
             kernel_source.copy_of(source, tree)
-            _begin_with_another(directory, tree, objtree, family)
+            copied = _begin_with_another(directory, tree, objtree, family)
         objtree.mkdir(parents=True, exist_ok=True)
         make = toolchain.kernel_make(tree, f"O={objtree}", "ARCH=x86_64")
-        _configure(tree, objtree, files, make, env)
+        _configure(directory, tree, objtree, files, make, env)
+        if copied:
+            _keep_objtool(objtree, make, env)
         log = directory / "build.log"
         title = f"Building the {variant} {flavour} kernel"
         lines = f"kernel-{flavour}"

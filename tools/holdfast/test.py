@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 
-from . import console, kernel_source, paths, results
+from . import console, paths, results
 
 # The machines wait for their kernels as often as they compute, and what runs on the host
 # has the processor meanwhile. It prints when they are done.
@@ -18,8 +18,6 @@ FIRST = [("compile_fail", [])]
 BESIDE = [("model", []), ("kunit", ["--only", "uml"])]
 # What runs in a virtual machine is one part, so that machines can run side by side.
 LAST = [("scenarios", ["--kunit"])]
-if kernel_source.series_patches():
-    LAST.append(("matrix", ["--quick", "--kernel", "patched"]))
 
 
 def _run(name: str, options: list[str]) -> int:

@@ -122,6 +122,7 @@ void holdfast_device_unlock(struct pci_dev *pdev);
 void holdfast_device_wait(struct pci_dev *pdev);
 bool holdfast_pci_is_virtfn(struct pci_dev *pdev);
 u16 holdfast_pci_num_vf(struct pci_dev *pdev);
+int holdfast_pci_vf_number(struct pci_dev *vf);
 struct pci_dev *holdfast_pci_physfn(struct pci_dev *pdev);
 
 void holdfast_wait_until(void *var, bool (*condition)(void *data), void *data);

@@ -291,6 +291,34 @@ u16 holdfast_pci_num_vf(struct pci_dev *pdev)
 	return data_race(pci_num_vf(pdev));
 }
 
+/*
+ * The number of a VF among those of its PF, from 0 on, or an error.
+ *
+ * pci_iov_vf_id() divides by the stride, which a device need not have while no more
+ * than one VF is enabled. The core refuses one that has none for more than that.
+ */
+int holdfast_pci_vf_number(struct pci_dev *vf)
+{
+	struct pci_dev *pf = pci_physfn(vf);
+	u16 stride;
+	int pos;
+
+	if (!vf->is_virtfn)
+		return -EINVAL;
+	if (pci_iov_virtfn_devfn(pf, 0) == pci_iov_virtfn_devfn(pf, 1)) {
+		/* 0, or a multiple of 256, so that each VF has a bus of its own. */
+		pos = pci_find_ext_capability(pf, PCI_EXT_CAP_ID_SRIOV);
+		if (!pos)
+			return -ENODEV;
+		pci_read_config_word(pf, pos + PCI_SRIOV_VF_STRIDE, &stride);
+		if (PCI_POSSIBLE_ERROR(stride))
+			return -ENODEV;
+		if (!stride)
+			return 0;
+	}
+	return pci_iov_vf_id(vf);
+}
+
 /* The PF of a VF; @pdev itself if it is none. */
 struct pci_dev *holdfast_pci_physfn(struct pci_dev *pdev)
 {

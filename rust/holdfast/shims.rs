@@ -171,6 +171,8 @@ extern "C" {
     #[cfg(CONFIG_PCI_IOV)]
     pub(crate) fn holdfast_pci_num_vf(pdev: *mut bindings::pci_dev) -> u16;
     #[cfg(CONFIG_PCI_IOV)]
+    pub(crate) fn holdfast_pci_vf_number(vf: *mut bindings::pci_dev) -> c_int;
+    #[cfg(CONFIG_PCI_IOV)]
     pub(crate) fn holdfast_pci_physfn(pdev: *mut bindings::pci_dev) -> *mut bindings::pci_dev;
 
     pub(crate) fn holdfast_wait_until(

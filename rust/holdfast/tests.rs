@@ -239,6 +239,25 @@ pub(crate) fn spawn(task: impl FnOnce() + Send + 'static) -> Result {
     Ok(workqueue::system_unbound().try_spawn(GFP_KERNEL, task)?)
 }
 
+/// Has KUnit report the test that calls this as skipped. It then returns what this returns.
+fn skip(why: &CStr) -> Result {
+    // SAFETY: May be called anywhere.
+    let test = unsafe { kernel::bindings::kunit_get_current_test() };
+    if test.is_null() {
+        return Err(EINVAL);
+    }
+    // SAFETY: The test that is running, whose task this is. Only KUnit looks at these, when the
+    // test has returned.
+    unsafe {
+        (*test).status = kernel::bindings::kunit_status_KUNIT_SKIPPED;
+        let comment = &mut (*test).status_comment;
+        for (to, from) in comment.iter_mut().zip(why.to_bytes_with_nul()) {
+            *to = *from;
+        }
+    }
+    Ok(())
+}
+
 /// How many rounds the races have.
 pub(crate) fn rounds() -> usize {
     // SAFETY: May be called anywhere.

@@ -25,8 +25,9 @@
 //!   of its own, and where a module ends.
 //! - [`RescanLock`] is lent by [`RescanLock::with`], and to callbacks that the PCI core calls with
 //!   the lock held: see [`Request::rescan_lock`](super::sriov::Request::rescan_lock). Nothing
-//!   guesses: a callback that is sometimes called with the lock and sometimes without gets none,
-//!   and [`RescanLock::if_held`] is exact.
+//!   guesses: a callback that is sometimes called with the lock and sometimes without gets none.
+//!   [`RescanLock::if_held`] never takes the lock of another task for one's own; whether it also
+//!   finds what somebody else has taken for this task, as the PCI core has, depends on the kernel.
 //! - [`DeviceLock`] is lent by [`RescanLock::with_device`], which has taken both.
 //!
 //! In the debug kernel, lockdep looks too: device locks of PFs have a class there, which they have

@@ -24,10 +24,12 @@
 //!
 //! # Locks
 //!
-//! Everything here happens with the PF's device lock held. VFs come and go with the rescan/remove
-//! lock held as well, which [`Request::rescan_lock`] lends; see [`super::rescan`] for their order.
+//! The methods of [`Driver`] are called with the PF's device lock held, and VFs come and go under
+//! it. If that is asked for by `sriov_numvfs` or through the library, the rescan/remove lock is
+//! held as well, which [`Request::rescan_lock`] lends; see [`super::rescan`] for their order.
 //! [`set_num_vfs`] is for a driver's own files: it is called with none of the two, and takes both
-//! in an order that no other task can make a deadlock of.
+//! in an order that no other task can make a deadlock of. A VF's driver takes neither, and needs
+//! neither to be held.
 //!
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 //!
@@ -59,6 +61,7 @@ use crate::{
 };
 
 use core::{
+    alloc::Layout,
     any::TypeId,
     marker::PhantomData,
     num::NonZero, //
@@ -133,7 +136,7 @@ pub fn is_virtfn(pdev: &pci::Device) -> bool {
 pub fn vf_number(pdev: &pci::Device<Bound>) -> Option<u16> {
     // SAFETY: A reference to a device is a valid `struct pci_dev`. The PF of a VF that is bound is
     // there, because a VF is unbound before it gives up its reference to it.
-    u16::try_from(unsafe { bindings::pci_iov_vf_id(raw(pdev)) }).ok()
+    u16::try_from(unsafe { shims::holdfast_pci_vf_number(raw(pdev)) }).ok()
 }
 
 /// A driver of physical functions.
@@ -244,7 +247,8 @@ pub trait Driver: pci::Driver + 'static {
     /// Enables VFs.
     ///
     /// Called when VFs are asked for and none are enabled, with the device lock and the rescan lock
-    /// held. The VFs' drivers are bound inside of [`Request::enable`].
+    /// held. The VFs' drivers can be bound as soon as [`Request::enable`] is called, and before it
+    /// returns.
     ///
     /// # Errors
     ///
@@ -336,7 +340,8 @@ impl<'a> Request<'a> {
 
     /// Enables them all.
     ///
-    /// May sleep. Their drivers are bound when this returns, if there are any.
+    /// May sleep. Their drivers are bound in here, unless the PCI core leaves that for later: for a
+    /// driver that asks for asynchronous probing, or because `sriov_drivers_autoprobe` is 0.
     ///
     /// # Errors
     ///
@@ -516,13 +521,13 @@ impl<T: Driver> PhysicalFunction<'_, T> {
 ///
 /// [`ENODEV`] if `vf` is no VF, or is being unbound, or if its PF is not bound to a driver that was
 /// registered with [`module_sriov_driver!`], or is being unbound; [`EINVAL`] if that driver is
-/// another one than `T`; [`ENOMEM`].
+/// another one than `T`, or was built with a [`Driver::Shared`] of another size; [`ENOMEM`].
 ///
 /// [`module_sriov_driver!`]: crate::module_sriov_driver
 pub fn physical_function<'bound, T: Driver>(
     vf: &'bound pci::Device<Bound>,
 ) -> Result<PhysicalFunction<'bound, T>> {
-    let shared = attach(vf, TypeId::of::<T>())?;
+    let shared = attach(vf, Kind::of::<T>())?;
     // INVARIANT: The type is that of the driver, and the end of the PF's binding waits for that of
     // the VF's, which `'bound` does not outlive.
     Ok(PhysicalFunction {
@@ -550,7 +555,7 @@ pub(crate) struct Record {
     // Used for comparison, and by who holds its device lock.
     device: *mut bindings::pci_dev,
     driver: *mut bindings::pci_driver,
-    type_id: TypeId,
+    kind: Kind,
     shared: *const c_void,
     configure: Configure,
     /// Whether VFs may be enabled, and their drivers be given `shared`.
@@ -560,6 +565,26 @@ pub(crate) struct Record {
 
 // SAFETY: The pointers are not followed but as the type invariants say.
 unsafe impl Send for Record {}
+
+/// What the driver of a PF is, and how large what it shows.
+///
+/// The second tells apart what the first does not always: two builds of one driver, of which the
+/// other one is what the VFs' driver was built against.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kind {
+    type_id: TypeId,
+    layout: Layout,
+}
+
+impl Kind {
+    pub(crate) fn of<T: Driver>() -> Self {
+        Self::new(TypeId::of::<T>(), Layout::new::<T::Shared<'_>>())
+    }
+
+    pub(crate) fn new(type_id: TypeId, layout: Layout) -> Self {
+        Self { type_id, layout }
+    }
+}
 
 /// The PFs that are bound, and the drivers that are about to be unregistered.
 pub(crate) struct Records {
@@ -609,10 +634,10 @@ impl Records {
     pub(crate) fn of_type(
         &mut self,
         device: *mut bindings::pci_dev,
-        type_id: TypeId,
+        kind: Kind,
     ) -> Result<&mut Record> {
         let record = self.find(device).ok_or(ENODEV)?;
-        if record.type_id != type_id {
+        if record.kind != kind {
             return Err(EINVAL);
         }
         Ok(record)
@@ -667,14 +692,14 @@ impl Record {
     pub(crate) fn new(
         device: *mut bindings::pci_dev,
         driver: *mut bindings::pci_driver,
-        type_id: TypeId,
+        kind: Kind,
         shared: *const c_void,
         configure: Configure,
     ) -> Self {
         Self {
             device,
             driver,
-            type_id,
+            kind,
             shared,
             configure,
             open: true,
@@ -711,7 +736,7 @@ impl Record {
 ///
 /// Never inlined, because devres keeps a pointer to [`detach`].
 #[inline(never)]
-pub(crate) fn attach(vf: &pci::Device<Bound>, type_id: TypeId) -> Result<*const c_void> {
+pub(crate) fn attach(vf: &pci::Device<Bound>, kind: Kind) -> Result<*const c_void> {
     if !is_virtfn(vf) {
         return Err(ENODEV);
     }
@@ -719,7 +744,7 @@ pub(crate) fn attach(vf: &pci::Device<Bound>, type_id: TypeId) -> Result<*const 
     let pf = unsafe { shims::holdfast_pci_physfn(raw(vf)) };
     // Held until the end of this function: whoever finds the VF attached finds it in devres, too.
     let mut records = RECORDS.lock();
-    let record = records.of_type(pf, type_id)?;
+    let record = records.of_type(pf, kind)?;
     if record.is_attached(vf) {
         // Until devres releases it, which is later than whatever the VF is bound for.
         return Ok(record.shared());
@@ -860,7 +885,7 @@ impl<T: Driver> pci::Driver for PciDriver<T> {
                 let shared = T::shared(data.as_ref().inner());
                 publish(
                     pdev,
-                    TypeId::of::<T>(),
+                    Kind::of::<T>(),
                     core::ptr::from_ref(shared).cast(),
                     Adapter::<T>::configure_erased,
                 )
@@ -889,7 +914,7 @@ impl<T: Driver> pci::Driver for PciDriver<T> {
 #[inline(never)]
 fn publish(
     pdev: &pci::Device<Core<'_>>,
-    type_id: TypeId,
+    kind: Kind,
     shared: *const c_void,
     configure: Configure,
 ) -> Result {
@@ -899,7 +924,7 @@ fn publish(
     let driver = unsafe { (*device).driver };
     RECORDS
         .lock()
-        .add(Record::new(device, driver, type_id, shared, configure))
+        .add(Record::new(device, driver, kind, shared, configure))
 }
 
 /// Disables all VFs. Their drivers are unbound and their devices removed when this returns.
@@ -1095,7 +1120,7 @@ impl<T: Driver> Adapter<T> {
             // SAFETY: The PCI core gives a valid VF, whose PF it has locked, and which is bound to
             // this driver.
             unsafe {
-                let number = u16::try_from(bindings::pci_iov_vf_id(vf))?;
+                let number = u16::try_from(shims::holdfast_pci_vf_number(vf))?;
                 let pdev = shims::holdfast_pci_physfn(vf);
                 let _callback = Callback::enter(&*pdev.cast());
                 let device = &*vf.cast::<pci::Device>();
@@ -1302,7 +1327,8 @@ fn ask(pdev: &pci::Device<Bound>, header: &Header, count: u16) -> Result<Arc<Pen
         // SAFETY: It is the header of the object that `object` is a reference to.
         chardev::wake_waiters(unsafe { Header::of_revocable(&object) });
         drop((answer, object, device));
-        // SAFETY: Held above; what is left is to return.
+        // SAFETY: Held above. What is left is to free the work of this closure, which was made for
+        // it in here and is empty now, and to return: nothing of that sleeps.
         unsafe { release_library() };
     });
     if let Err(error) = spawned {

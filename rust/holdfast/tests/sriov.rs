@@ -6,12 +6,16 @@ use super::*;
 
 use crate::pci::sriov::{
     self,
+    Kind,
     Pending,
     Record,
     Records, //
 };
 
-use core::any::TypeId;
+use core::{
+    alloc::Layout,
+    any::TypeId, //
+};
 
 use kernel::{
     bindings,
@@ -37,8 +41,13 @@ unsafe fn configure(
     Err(EIO)
 }
 
+/// What a driver is that shows a `S`, told apart by `T`.
+fn kind<T: 'static, S>() -> Kind {
+    Kind::new(TypeId::of::<T>(), Layout::new::<S>())
+}
+
 fn record(device: *mut bindings::pci_dev) -> Record {
-    Record::new(device, DRIVER, TypeId::of::<Subject>(), SHARED, configure)
+    Record::new(device, DRIVER, kind::<Subject, u64>(), SHARED, configure)
 }
 
 #[kunit_tests(holdfast_sriov)]
@@ -51,13 +60,19 @@ mod sriov_tests {
         let mut records = Records::new();
         records.add(record(PF))?;
         assert!(records
-            .of_type(PF, TypeId::of::<Subject>())
+            .of_type(PF, kind::<Subject, u64>())
             .is_ok_and(|record| record.is_open() && record.shared() == SHARED));
         assert!(records
-            .of_type(PF, TypeId::of::<Script>())
+            .of_type(PF, kind::<Script, u64>())
             .is_err_and(|error| error == EINVAL));
+        // The same driver as far as its name goes, from another build.
+        for other in [kind::<Subject, [u64; 2]>(), kind::<Subject, [u32; 2]>()] {
+            assert!(records
+                .of_type(PF, other)
+                .is_err_and(|error| error == EINVAL));
+        }
         assert!(records
-            .of_type(OTHER_PF, TypeId::of::<Subject>())
+            .of_type(OTHER_PF, kind::<Subject, u64>())
             .is_err_and(|error| error == ENODEV));
         Ok(())
     }
@@ -127,7 +142,7 @@ mod sriov_tests {
         assert!(sriov::set_num_vfs_of(&device, 1) == Err(ENODEV));
         // SAFETY: What is asked of it is whether it is a VF.
         let bound: &pci::Device<Bound> = unsafe { &*core::ptr::from_ref(&*device).cast() };
-        assert!(sriov::attach(bound, TypeId::of::<Subject>()).is_err_and(|error| error == ENODEV));
+        assert!(sriov::attach(bound, kind::<Subject, u64>()).is_err_and(|error| error == ENODEV));
         assert!(sriov::vf_number(bound).is_none());
         assert_eq!(sriov::num_vfs(bound), 0);
         Ok(())

@@ -34,6 +34,9 @@ mod sriov;
 mod timer;
 #[path = "tests/tree.rs"]
 mod tree;
+#[cfg(CONFIG_PCI_IOV)]
+#[path = "tests/vfs.rs"]
+mod vfs;
 #[path = "tests/work.rs"]
 mod work;
 

@@ -4,7 +4,8 @@
 //! offers as `igb`.
 //!
 //! `/dev/holdfast-pf0` tells a register of the device and how many VFs are enabled. These are set
-//! through the device's `sriov_numvfs`, or through the attribute `vfs` of the object. The device
+//! through the device's `sriov_numvfs`, or through the attribute `vfs` of the object, and how many
+//! MSI-X vectors the driver of a VF is to use through that VF's `sriov_vf_msix_count`. The device
 //! can be unbound, removed or unplugged, and this module unloaded, whatever user space holds open
 //! meanwhile, and whatever the drivers of its VFs do.
 //!
@@ -38,6 +39,7 @@ use holdfast::{
     pci::sriov::{
         self,
         Request,
+        Vf,
         Vfs, //
     }, //
 };
@@ -149,14 +151,41 @@ impl chardev::Operations for Pf {
     }
 }
 
+/// MSI-X vectors that a VF has by itself.
+///
+/// A VF of the 82576 has a table of three, which is in the hardware and cannot be changed. So what
+/// is kept here is no more than an agreement of the two drivers: how many each VF's driver is to
+/// use, of as many as all VFs have together. Where the PF can change a VF's table, the request to
+/// the firmware belongs where this is noted, in [`Shared::grant`].
+const VECTORS_EACH: u32 = 3;
+
 /// What the drivers of the VFs see.
 pub struct Shared {
     // What a VF's driver writes here belongs to no VF, so it may outlive one.
     greetings: Atomic<u32>,
     granted: Atomic<u32>,
+    /// The MSI-X vectors of each VF that is possible; 0 if it is not there. Written with the PF's
+    /// device lock held.
+    vectors: KVec<Atomic<u32>>,
 }
 
 impl Shared {
+    fn new(pdev: &pci::Device<Core<'_>>) -> Result<Self> {
+        let total = pdev.sriov_get_totalvfs().map_or(0, |total| total.get());
+        let mut vectors = KVec::with_capacity(usize::from(total), GFP_KERNEL)?;
+        for _ in 0..total {
+            vectors.push(Atomic::new(0), GFP_KERNEL)?;
+        }
+        let shared = Self {
+            greetings: Atomic::new(0),
+            granted: Atomic::new(0),
+            vectors,
+        };
+        // An earlier driver may have left some.
+        shared.set_vfs(sriov::num_vfs(pdev));
+        Ok(shared)
+    }
+
     /// Counts a VF's driver that has been bound, from 1 on.
     #[inline]
     pub fn greet(&self) -> u32 {
@@ -167,6 +196,45 @@ impl Shared {
     #[inline]
     pub fn granted(&self) -> u32 {
         self.granted.load(Relaxed)
+    }
+
+    /// How many MSI-X vectors a VF's driver is to use.
+    #[inline]
+    pub fn vectors(&self, vf: u16) -> u32 {
+        self.vectors
+            .get(usize::from(vf))
+            .map_or(0, |vectors| vectors.load(Relaxed))
+    }
+
+    /// Notes how many VFs there are, each with what it has by itself.
+    fn set_vfs(&self, count: u16) {
+        self.granted.store(u32::from(count), Relaxed);
+        for (number, vectors) in self.vectors.iter().enumerate() {
+            let there = number < usize::from(count);
+            vectors.store(if there { VECTORS_EACH } else { 0 }, Relaxed);
+        }
+    }
+
+    /// How many MSI-X vectors all VFs have together.
+    fn total_vectors(&self) -> u32 {
+        VECTORS_EACH * self.vectors.len() as u32
+    }
+
+    /// Gives a VF so many MSI-X vectors, or as many as it has by itself if that is 0.
+    fn grant(&self, vf: Vf<'_>, count: u32) -> Result {
+        let vf = usize::from(vf.number());
+        let count = if count == 0 { VECTORS_EACH } else { count };
+        let others = self.vectors.iter().enumerate();
+        let others: u32 = others
+            .filter(|(number, _)| *number != vf)
+            .map(|(_, vectors)| vectors.load(Relaxed))
+            .sum();
+        if count > self.total_vectors().saturating_sub(others) {
+            return Err(ENOSPC);
+        }
+        let vectors = self.vectors.get(vf).ok_or(EINVAL)?;
+        vectors.store(count, Relaxed);
+        Ok(())
     }
 }
 
@@ -200,10 +268,7 @@ impl PfDriver {
 
         Ok(Self {
             _registration: registration,
-            shared: Shared {
-                greetings: Atomic::new(0),
-                granted: Atomic::new(0),
-            },
+            shared: Shared::new(pdev)?,
         })
     }
 }
@@ -242,20 +307,30 @@ impl sriov::Driver for PfDriver {
         this: Pin<&Self>,
         request: Request<'a>,
     ) -> Result<Vfs<'a>> {
-        // What VFs need must be there before they are enabled, since their drivers are bound in
+        // What VFs need must be there before they are enabled, since their drivers can be bound in
         // there.
-        this.shared
-            .granted
-            .store(u32::from(request.count().get()), Relaxed);
+        this.shared.set_vfs(request.count().get());
         // In C: an error after `pci_enable_sriov()`, and a path that forgets to take it back. What
         // this returns takes it back, if it is not returned.
-        request
-            .enable()
-            .inspect_err(|_| this.shared.granted.store(0, Relaxed))
+        request.enable().inspect_err(|_| this.shared.set_vfs(0))
     }
 
     fn vfs_disabled(_pdev: &pci::Device<Core<'_>>, this: Pin<&Self>) {
-        this.shared.granted.store(0, Relaxed);
+        this.shared.set_vfs(0);
+    }
+
+    fn sriov_get_vf_total_msix(_pdev: &pci::Device<Core<'_>>, this: Pin<&Self>) -> u32 {
+        this.shared.total_vectors()
+    }
+
+    fn sriov_set_msix_vec_count(
+        _pdev: &pci::Device<Core<'_>>,
+        this: Pin<&Self>,
+        vf: Vf<'_>,
+        count: u32,
+    ) -> Result {
+        // The VF has no driver now: the next one finds what is noted here.
+        this.shared.grant(vf, count)
     }
 }
 

@@ -116,12 +116,14 @@ impl chardev::Operations for Vf {
     ) -> Result<usize> {
         let number = sriov::vf_number(access.parent()).ok_or(ENODEV)?;
         // In C: a check whether the PF is still there, and a lock against its going.
-        let granted = access.pf.with(|shared| shared.granted());
+        let (granted, vectors) = access
+            .pf
+            .with(|shared| (shared.granted(), shared.vectors(number)));
         let greeting = access.greeting;
         let status = access.bar.read32(registers::STATUS);
 
         let line = CString::try_from_fmt(fmt!(
-            "vf {number} of {granted} greeting {greeting} status 0x{status:08x}\n"
+            "vf {number} of {granted} vectors {vectors} greeting {greeting} status 0x{status:08x}\n"
         ))?;
         buffer.simple_read_from_buffer(position, line.to_bytes())
     }

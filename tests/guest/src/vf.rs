@@ -24,6 +24,7 @@ pub struct VfSample {
 pub struct VfStatus {
     pub number: usize,
     pub granted: usize,
+    pub vectors: u32,
     pub greeting: usize,
 }
 
@@ -82,12 +83,15 @@ impl OpenFile {
         let text = self.read().context("reading the file of a VF")?;
         let odd = || anyhow!("the file of a VF says {text:?}");
         let words: Vec<&str> = text.split_whitespace().collect();
-        let ["vf", number, "of", granted, "greeting", greeting, "status", _] = words[..] else {
+        let ["vf", number, "of", granted, "vectors", vectors, "greeting", greeting, "status", _] =
+            words[..]
+        else {
             return Err(odd());
         };
         Ok(VfStatus {
             number: number.parse().map_err(|_| odd())?,
             granted: granted.parse().map_err(|_| odd())?,
+            vectors: vectors.parse().map_err(|_| odd())?,
             greeting: greeting.parse().map_err(|_| odd())?,
         })
     }

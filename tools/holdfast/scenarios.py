@@ -24,7 +24,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import console, guest_image, kernel, kunit, machine, paths, results, selftest, splats
+from . import (
+    console,
+    guest_image,
+    kernel,
+    kernel_source,
+    kunit,
+    machine,
+    paths,
+    results,
+    selftest,
+    splats,
+)
 
 # Each with the number of machines that its scenarios share. Delayed releases are waited for more
 # than worked for, so two of those machines run well side by side.
@@ -54,6 +65,8 @@ class Scenario:
     """Of which kind: "shared", "faulty" or "own"."""
     command_line: str
     flavour: str | None
+    kernel: str
+    """Whose PCI core it is for: "stock" or "patched"."""
     expected: tuple[splats.Expectation, ...]
 
 
@@ -68,6 +81,7 @@ def known(program: Path) -> list[Scenario]:
             machine=entry["machine"],
             command_line=entry["command_line"],
             flavour=entry["flavour"],
+            kernel=entry["kernel"],
             expected=tuple(splats.Expectation(**report) for report in entry["expected"]),
         )
         for entry in listed
@@ -256,12 +270,13 @@ def _jobs(flavour: str, every: Sequence[Scenario], program: Path, only: str | No
     wanted = [s for s in every if not only or fnmatch.fnmatch(s.name, only)]
     if not wanted:
         console.fail(f"ONLY={only} is no scenario: use {', '.join(s.name for s in every)}.")
-    chosen = [s for s in wanted if s.flavour in (None, flavour)]
-    if not chosen:
-        return []
-    built, base = machine.prepare(flavour, "stock", program=program)
-    groups = machines(chosen, FLAVOURS[flavour])
-    return [_Job(flavour, built, base, group) for group in groups]
+    jobs = []
+    for variant, count in (("stock", FLAVOURS[flavour]), ("patched", 1)):
+        chosen = [s for s in wanted if s.flavour in (None, flavour) and s.kernel == variant]
+        if chosen and (variant == "stock" or kernel_source.series_patches()):
+            built, base = machine.prepare(flavour, variant, program=program)
+            jobs += [_Job(flavour, built, base, group) for group in machines(chosen, count)]
+    return jobs
 
 
 def _judge_kunit(done: _Done) -> bool:

@@ -57,7 +57,7 @@ const LOST: &[Errno] = &[
     Errno::AGAIN,
     Errno::EXIST,
     Errno::CANCELED,
-    // The driver has no such callback.
+    // The PF has no driver any more, or one without such a callback.
     Errno::OPNOTSUPP,
 ];
 

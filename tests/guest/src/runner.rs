@@ -45,6 +45,7 @@ pub fn list() -> Value {
                 "machine": machine,
                 "command_line": command_line,
                 "flavour": scenario.flavour,
+                "kernel": if scenario.patched { "patched" } else { "stock" },
                 "expected": expected,
             })
         })
@@ -74,10 +75,11 @@ enum Verdict {
     Hung,
 }
 
-/// Runs the scenarios called `names`, or all that can share a machine.
+/// Runs the scenarios called `names`, or all that can share a machine with a stock kernel.
 pub fn run(names: &[String]) -> Result<ExitCode> {
     let chosen: Vec<&Scenario> = if names.is_empty() {
-        let shares = |scenario: &&Scenario| scenario.machine == Machine::Shared;
+        let shares =
+            |scenario: &&Scenario| scenario.machine == Machine::Shared && !scenario.patched;
         scenarios::ALL.iter().filter(shares).collect()
     } else {
         names

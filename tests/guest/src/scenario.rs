@@ -38,6 +38,8 @@ pub struct Scenario {
     /// The only kernel flavour for which it makes sense, if there is but one: delayed releases
     /// find nothing where no memory is given back but at the very end.
     pub flavour: Option<&'static str>,
+    /// Whether it needs a kernel with the series for the PCI core.
+    pub patched: bool,
     /// Whether the library cannot be unloaded after it, because it leaks what holds that.
     pub pins_library: bool,
     pub expected: &'static [Expected],
@@ -58,6 +60,7 @@ impl Scenario {
             limit: Duration::from_secs(90),
             machine: Machine::Shared,
             flavour: None,
+            patched: false,
             pins_library: false,
             expected: &[],
             run,

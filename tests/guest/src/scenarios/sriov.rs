@@ -2,10 +2,12 @@
 
 //! PF and VFs with a driver each: what a VF's driver has of its PF, and who goes first.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::Path;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{mpsc, Arc};
 use std::thread;
 use std::time::Duration;
 
@@ -151,6 +153,204 @@ fn rmmod_pf() -> Result<()> {
     drop(files);
     pf.set_vf_count(0)?;
     sample.unload()
+}
+
+pub const RMMOD_ORDERS: Scenario = Scenario::new(
+    "vf-rmmod-orders",
+    "with VFs on, and their files read, both drivers are unloaded in either order",
+    rmmod_orders,
+);
+
+fn rmmod_orders() -> Result<()> {
+    let sample = VfSample::load()?;
+    let pf = sample.pf().clone();
+    let unload = |module| kernel::rmmod(module).with_context(|| format!("rmmod {module}"));
+    let load = |module| kernel::insmod(module).with_context(|| format!("insmod {module}"));
+
+    pf.set_vf_count(2)?;
+    under_readers(&sample, "rmmod of the PF's driver", move || unload(MODULE))?;
+    pci::expect_vfs(&pf, 0)?;
+    unload(VF_MODULE)?;
+
+    load(MODULE)?;
+    load(VF_MODULE)?;
+    pf.set_vf_count(2)?;
+    under_readers(&sample, "rmmod of the VFs' driver", move || {
+        unload(VF_MODULE)
+    })?;
+    // They are there, without a driver, and go with that of the PF.
+    pci::expect_vfs(&pf, 2)?;
+    for vf in pci::all(pci::IGB_VF)? {
+        ensure!(vf.driver().is_none(), "{} has a driver", vf.address);
+    }
+    wait::within(
+        "rmmod of the PF's driver, next",
+        sample::rmmod_limit(AT_ONCE_WITH_VFS),
+        move || unload(MODULE),
+    )?;
+    pci::expect_vfs(&pf, 0)?;
+    sample::unload_library()
+}
+
+/// How many MSI-X vectors a VF of the sample has by itself.
+const VECTORS_EACH: u32 = 3;
+
+pub const MSIX_COUNT: Scenario = Scenario::new(
+    "vf-msix-count",
+    "VFs without a driver are given MSI-X vectors, never more than there are, until they go",
+    msix_count,
+);
+
+fn msix_count() -> Result<()> {
+    let sample = VfSample::load()?;
+    let pf = sample.pf();
+    let number = |file| -> Result<u32> { Ok(kernel::read(pf.path().join(file))?.parse()?) };
+    let total = number("sriov_vf_total_msix")?;
+    let possible = number("sriov_totalvfs")?;
+    ensure!(
+        total == possible * VECTORS_EACH,
+        "sriov_vf_total_msix is {total}, with {possible} VFs possible"
+    );
+
+    pf.set_vf_count(2)?;
+    let vfs = pci::all(pci::IGB_VF)?;
+    let set = |vf: usize, text: &str| set(&msix_count_of(&vfs[vf]), text);
+    let vectors = |vf: usize| -> Result<u32> { Ok(sample.file_of(&vfs[vf])?.vf_status()?.vectors) };
+    let expect = |what: &str, found: Result<(), Errno>, wanted: Result<(), Errno>| {
+        ensure!(found == wanted, "{what}: {found:?}, not {wanted:?}");
+        Ok(())
+    };
+    for vf in 0..2 {
+        ensure!(vectors(vf)? == VECTORS_EACH, "not as many as by itself");
+        expect("under a driver", set(vf, "5"), Err(Errno::BUSY))?;
+        ensure!(vectors(vf)? == VECTORS_EACH, "refused, and changed");
+    }
+
+    vfs[0].unbind(VF_DRIVER)?;
+    expect("without a driver", set(0, "5"), Ok(()))?;
+    vfs[0].bind(VF_DRIVER)?;
+    ensure!(vectors(0)? == 5, "the next driver is told {}", vectors(0)?);
+    ensure!(vectors(1)? == VECTORS_EACH, "the other VF has other ones");
+    expect("under a driver again", set(0, "6"), Err(Errno::BUSY))?;
+
+    // Each VF can have all that the other one has not.
+    for vf in &vfs {
+        if vf.driver().is_some() {
+            vf.unbind(VF_DRIVER)?;
+        }
+    }
+    let left = total - VECTORS_EACH;
+    let more = (left + 1).to_string();
+    expect("too many", set(0, &more), Err(Errno::NOSPC))?;
+    expect("far too many", set(0, "2147483647"), Err(Errno::NOSPC))?;
+    expect("less than none", set(0, "-1"), Err(Errno::INVAL))?;
+    expect("all that are left", set(0, &left.to_string()), Ok(()))?;
+    expect("one more", set(1, "4"), Err(Errno::NOSPC))?;
+    expect("what it has", set(1, "3"), Ok(()))?;
+    vfs[0].bind(VF_DRIVER)?;
+    ensure!(vectors(0)? == left, "{} of {left} vectors", vectors(0)?);
+    vfs[0].unbind(VF_DRIVER)?;
+    expect("as many as by itself", set(0, "0"), Ok(()))?;
+    expect("all that are left now", set(1, &left.to_string()), Ok(()))?;
+    for vf in &vfs {
+        vf.bind(VF_DRIVER)?;
+    }
+    let each = (vectors(0)?, vectors(1)?);
+    ensure!(each == (VECTORS_EACH, left), "the VFs have {each:?}");
+
+    pf.set_vf_count(0)?;
+    for vf in 0..2 {
+        expect("of a VF that is gone", set(vf, "1"), Err(Errno::NOENT))?;
+    }
+    ensure!(number("sriov_vf_total_msix")? == total, "the total changed");
+    pf.set_vf_count(2)?;
+    for vf in 0..2 {
+        let count = vectors(vf)?;
+        ensure!(
+            count == VECTORS_EACH,
+            "a new VF has {count} vectors of an old one"
+        );
+    }
+
+    let pf = pf.clone();
+    sample.unload()?;
+    let without = kernel::read(pf.path().join("sriov_vf_total_msix"))?;
+    ensure!(without == "0", "{without} vectors without a driver");
+    Ok(())
+}
+
+fn msix_count_of(vf: &Device) -> PathBuf {
+    vf.path().join("sriov_vf_msix_count")
+}
+
+/// On a stock kernel this is one of the core's own deadlocks.
+pub const MSIX_COUNT_AGAINST_REMOVAL: Scenario = Scenario {
+    flavour: Some("debug"),
+    patched: true,
+    ..Scenario::new(
+        "vf-msix-count-race-removal",
+        "writing sriov_vf_msix_count of VFs that are being disabled or removed gets an answer",
+        msix_count_against_removal,
+    )
+};
+
+fn msix_count_against_removal() -> Result<()> {
+    // Without the VFs' driver, under which the write would be refused at once.
+    let sample = Sample::load()?;
+    let written = Arc::new(AtomicUsize::new(0));
+    for round in 0..ROUNDS {
+        let pf = sample.pf.clone();
+        pf.set_vf_count(2)?;
+        let vfs = pci::all(pci::IGB_VF)?;
+        ensure!(vfs.len() == 2, "{} VFs are there", vfs.len());
+        let before = written.load(Ordering::Relaxed);
+        let (ended, answers) = mpsc::channel();
+        for vf in &vfs {
+            let path = msix_count_of(vf);
+            let file = OpenOptions::new().write(true).open(&path);
+            let file = file.with_context(|| format!("opening {}", path.display()))?;
+            let (ended, written) = (ended.clone(), written.clone());
+            // Nobody waits for its end: it may never come.
+            thread::spawn(move || {
+                let last = write_until_refused(&file, &written);
+                let _ = ended.send(last);
+            });
+        }
+        wait::until("both files are written to", AT_ONCE_WITH_VFS, || {
+            Ok(written.load(Ordering::Relaxed) >= before + 8)
+        })?;
+        wait::within("VFs go", AT_ONCE_WITH_VFS, move || {
+            // Each by itself, and both together.
+            if round % 2 == 1 {
+                vfs.iter().try_for_each(Device::remove)?;
+            }
+            pf.set_vf_count(0)
+        })?;
+        for _ in 0..2 {
+            let last = answers
+                .recv_timeout(AT_ONCE_WITH_VFS)
+                .context("a write to the file of a VF that is gone has no answer")?;
+            ensure!(last == Errno::NODEV, "the last write gives: {last}");
+        }
+        pci::expect_vfs(&sample.pf, 0)?;
+    }
+    println!(
+        "{ROUNDS} rounds, {} writes to sriov_vf_msix_count",
+        written.load(Ordering::Relaxed)
+    );
+    sample.unload()
+}
+
+/// Writes to a file again and again; returns why it cannot any more.
+fn write_until_refused(file: &File, written: &AtomicUsize) -> Errno {
+    loop {
+        match file.write_at(b"4", 0) {
+            Ok(_) => {
+                written.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => return Errno::from_io_error(&error).unwrap_or(Errno::IO),
+        }
+    }
 }
 
 /// Does `action` while each VF's file is read by a thread of its own, which must have read before,

@@ -24,6 +24,8 @@ mod log;
 mod managed;
 #[path = "tests/memory.rs"]
 mod memory;
+#[path = "tests/registry.rs"]
+mod registry;
 #[path = "tests/timer.rs"]
 mod timer;
 #[path = "tests/tree.rs"]

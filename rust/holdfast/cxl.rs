@@ -347,11 +347,12 @@ pub enum State {
 ///
 /// # Examples
 ///
-/// ```no_run
+/// ```
 /// use holdfast_cxl::cxl::Mode;
 ///
 /// assert_eq!(Mode::Ram.name(), "ram");
 /// assert_eq!(Mode::Pmem.name(), "pmem");
+/// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {

@@ -31,7 +31,7 @@ from . import console, guest_image, kernel, kunit, machine, paths, results, self
 FLAVOURS = {"debug-kobject-release": 2, "debug": 1}
 KUNIT = "kunit"
 # One for each module with suites, in the order in which the guest loads them.
-KUNIT_RESULTS = ["kunit-x86_64", "kunit-x86_64-examples"]
+KUNIT_RESULTS = ["kunit-x86_64", "kunit-x86_64-examples", "kunit-x86_64-cxl-examples"]
 _NO_LEAKS = "no-leaks"
 _MACHINE_SECONDS = 300.0
 """For booting, the leak check and powering off, beyond the scenarios' own limits."""
@@ -270,7 +270,7 @@ def _judge_kunit(done: _Done) -> bool:
     ktap = [str(line) for line in results.kernel_parser().extract_tap_lines(printed)]
     cases = list(done.cases)
     failed = False
-    # The library's suites, and the examples.
+    # The library's suites, and the examples of each crate.
     for name, document in itertools.zip_longest(KUNIT_RESULTS, results.separate(ktap)):
         counts = results.parse(document or [], show=True).counts
         if name and counts.total():

@@ -8,6 +8,7 @@
 //! cannot be taken down by it; markers in the kernel log tell it which scenario
 //! a report belongs to.
 
+mod cxl;
 mod demo;
 mod kernel;
 mod mailbox;

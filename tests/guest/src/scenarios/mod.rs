@@ -10,6 +10,8 @@ mod forgetful;
 mod kunit;
 mod loading;
 mod race;
+mod region;
+pub mod registry;
 mod removal;
 mod unbind;
 mod vfs;
@@ -43,6 +45,12 @@ pub static ALL: &[Scenario] = &[
     allocation::FILE,
     forgetful::KEEPS,
     forgetful::FORGETS,
+    registry::LIFECYCLE,
+    registry::RACES,
+    region::FILE,
+    region::TAKEN_AWAY,
+    region::MEMORY_GOES,
+    region::INTERLEAVED,
     kunit::SUITES,
     faulty::UNBIND_COMPLETION,
     faulty::DELETE_AGAINST_DELETE,

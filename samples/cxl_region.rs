@@ -4,8 +4,8 @@
 //!
 //! Commit a region, and write its name to `/sys/bus/cxl/drivers/holdfast_cxl_region/bind`.
 //! `/dev/holdfast-region0` can be read, written, seeked in and mapped then, and it is the memory of
-//! the region: what is written in one way is read in the other. An ioctl and attributes tell how the
-//! region is made up.
+//! the region: what is written in one way is read in the other. An ioctl and attributes tell how
+//! the region is made up.
 //!
 //! The region can be unbound, reset and deleted, its memory device and decoders can go, and this
 //! module can be unloaded, whatever user space holds open, reads or has mapped meanwhile.
@@ -67,8 +67,8 @@ use kernel::{
     }, //
 };
 
-/// What [`GET_FACTS`] returns: the first physical address, the size, the ways and the granularity of
-/// the interleaving, the number of targets, and 1 if the memory is persistent.
+/// What [`GET_FACTS`] returns: the first physical address, the size, the ways and the granularity
+/// of the interleaving, the number of targets, and 1 if the memory is persistent.
 type Facts = [u64; 6];
 
 /// The ioctl that returns the [`Facts`]: the same for 32-bit and 64-bit tasks.
@@ -140,7 +140,7 @@ impl File {
     }
 
     fn unregister(access: &Access<'_, '_, Self>, _text: &BStr) -> Result {
-        // In C: `device_unregister()` of the device whose attribute this is, which waits for itself.
+        // In C: `device_unregister()` of the device whose attribute this is: it waits for itself.
         access.object().unregister_deferred();
         Ok(())
     }

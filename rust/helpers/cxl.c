@@ -25,17 +25,17 @@
 
 #include "cxl_helpers.h"
 
-#define CHANGED "the CXL core of this kernel is another one: adapt rust/helpers/cxl.c"
+#define CHANGED "the CXL core of this kernel is another one: adapt this file to it"
 
-#define ASSERT_MEMBER(structure, member, expected)			\
-	static_assert(__same_type(((structure *)NULL)->member, expected), CHANGED)
+#define ASSERT_TYPE(found, expected)					\
+	static_assert(__same_type(found, expected), CHANGED)
 
 /* `RawDriver` in rust/holdfast/cxl.rs is this structure. */
-ASSERT_MEMBER(struct cxl_driver, name, const char *);
-ASSERT_MEMBER(struct cxl_driver, probe, int (*)(struct device *dev));
-ASSERT_MEMBER(struct cxl_driver, remove, void (*)(struct device *dev));
-ASSERT_MEMBER(struct cxl_driver, drv, struct device_driver);
-ASSERT_MEMBER(struct cxl_driver, id, int);
+ASSERT_TYPE(typeof_member(struct cxl_driver, name), const char *);
+ASSERT_TYPE(typeof_member(struct cxl_driver, probe), int (*)(struct device *dev));
+ASSERT_TYPE(typeof_member(struct cxl_driver, remove), void (*)(struct device *dev));
+ASSERT_TYPE(typeof_member(struct cxl_driver, drv), struct device_driver);
+ASSERT_TYPE(typeof_member(struct cxl_driver, id), int);
 static_assert(offsetof(struct cxl_driver, name) == 0, CHANGED);
 static_assert(offsetof(struct cxl_driver, probe) == sizeof(void *), CHANGED);
 static_assert(offsetof(struct cxl_driver, remove) == 2 * sizeof(void *), CHANGED);
@@ -44,9 +44,8 @@ static_assert(offsetof(struct cxl_driver, id) ==
 	      4 * sizeof(void *) + sizeof(struct device_driver), CHANGED);
 static_assert(sizeof(struct cxl_driver) ==
 	      ALIGN(offsetofend(struct cxl_driver, id), sizeof(void *)), CHANGED);
-static_assert(__same_type(__cxl_driver_register,
-			  int(struct cxl_driver *, struct module *, const char *)),
-	      CHANGED);
+ASSERT_TYPE(__cxl_driver_register,
+	    int(struct cxl_driver *, struct module *, const char *));
 
 /* `State` and `Mode` in rust/holdfast/cxl.rs are these. */
 static_assert(CXL_CONFIG_IDLE == 0, CHANGED);
@@ -59,14 +58,14 @@ static_assert(CXL_PARTMODE_PMEM == 1, CHANGED);
 
 /* The `struct device` of a region is the region. */
 static_assert(offsetof(struct cxl_region, dev) == 0, CHANGED);
-ASSERT_MEMBER(struct cxl_region, dev, struct device);
-ASSERT_MEMBER(struct cxl_region, hpa_range, struct range);
-ASSERT_MEMBER(struct cxl_region, mode, enum cxl_partition_mode);
-ASSERT_MEMBER(struct cxl_region, params, struct cxl_region_params);
-ASSERT_MEMBER(struct cxl_region_params, state, enum cxl_config_state);
-ASSERT_MEMBER(struct cxl_region_params, interleave_ways, int);
-ASSERT_MEMBER(struct cxl_region_params, interleave_granularity, int);
-ASSERT_MEMBER(struct cxl_region_params, nr_targets, int);
+ASSERT_TYPE(typeof_member(struct cxl_region, dev), struct device);
+ASSERT_TYPE(typeof_member(struct cxl_region, hpa_range), struct range);
+ASSERT_TYPE(typeof_member(struct cxl_region, mode), enum cxl_partition_mode);
+ASSERT_TYPE(typeof_member(struct cxl_region, params), struct cxl_region_params);
+ASSERT_TYPE(typeof_member(struct cxl_region_params, state), enum cxl_config_state);
+ASSERT_TYPE(typeof_member(struct cxl_region_params, interleave_ways), int);
+ASSERT_TYPE(typeof_member(struct cxl_region_params, interleave_granularity), int);
+ASSERT_TYPE(typeof_member(struct cxl_region_params, nr_targets), int);
 
 int holdfast_cxl_driver_register(void *driver, struct module *owner,
 				 const char *modname)

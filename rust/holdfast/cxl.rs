@@ -8,16 +8,16 @@
 //!
 //! # When a driver is bound
 //!
-//! The bus matches by the type of a device alone: the driver is offered every region, and the core's
-//! `cxl_region` driver is, too. A region that is not committed is refused here, without asking the
-//! driver. A region that user space has made and committed is bound by a write to `bind` of the
-//! driver; it has been offered when it was not committed.
+//! The bus matches by the type of a device alone: the driver is offered every region, and the
+//! core's `cxl_region` driver is, too. A region that is not committed is refused here, without
+//! asking the driver. A region that user space has made and committed is bound by a write to
+//! `bind` of the driver; it has been offered when it was not committed.
 //!
 //! # When a region goes
 //!
-//! Its driver is unbound by `unbind`, by `commit`, by `delete_region`, by the detachment of a target,
-//! and when one of the memory devices, ports or decoders below or above it goes. What a driver has
-//! registered below the region has ended then, and its [`Memory`] is unmapped.
+//! Its driver is unbound by `unbind`, by `commit`, by `delete_region`, by the detachment of a
+//! target, and when one of the memory devices, ports or decoders below or above it goes. What a
+//! driver has registered below the region has ended then, and its [`Memory`] is unmapped.
 //!
 //! Of those, the detachment of a target and what goes with a memory device take the decoders away
 //! *before* the core unbinds the driver. What is read from the memory in between is not its
@@ -589,12 +589,12 @@ unsafe impl Parent for Region<Bound> {
 
 /// The memory of a region, claimed and mapped, while a driver is bound to that.
 ///
-/// It borrows from the binding, so it cannot be used after that: kept in
-/// [`Operations::Bound`](holdfast::object::Operations::Bound) or in [`Driver::Data`], it is unmapped
-/// when nobody uses it any more, and before the region can be taken apart.
+/// It borrows from the binding, so it cannot be used after that: kept in [`Driver::Data`] or in
+/// [`Operations::Bound`](holdfast::object::Operations::Bound), it is unmapped before the unbind is
+/// over, and when nobody uses it any more.
 ///
-/// User space may have mapped the same memory, and change it at any time. So there are no references
-/// into it, only copies.
+/// User space may have mapped the same memory, and change it at any time. So there are no
+/// references into it, only copies.
 ///
 /// # Examples
 ///
@@ -621,8 +621,8 @@ unsafe impl Parent for Region<Bound> {
 ///
 /// # Invariants
 ///
-/// `length` bytes from the physical address `start` on are claimed, and mapped at `address`, cached.
-/// Both are multiples of the size of a page.
+/// `length` bytes from the physical address `start` on are claimed, and mapped at `address`,
+/// cached. Both are multiples of the size of a page.
 pub struct Memory<'bound> {
     address: NonNull<u8>,
     start: u64,
@@ -690,8 +690,8 @@ impl Memory<'_> {
 
     /// A page of it, for user space: what `fault` of a character device returns.
     ///
-    /// It can be mapped where `mmap` has said
-    /// [`Backing::device`](chardev::Backing::device)`(`[`Caching::Cached`](chardev::Caching::Cached)`)`.
+    /// It can be mapped where `mmap` has said that there is memory of a device, and that it is
+    /// [cached](chardev::Caching::Cached).
     ///
     /// # Errors
     ///

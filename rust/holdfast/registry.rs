@@ -331,8 +331,9 @@ impl<T: Operations> Registry<T> {
     ///
     /// # Errors
     ///
-    /// [`ENODEV`] if it was deleted meanwhile, or if the end of the parent has begun; otherwise what
-    /// [`Unregistered::new`] and [`Unregistered::register`] return. Nothing is left of it then.
+    /// [`ENODEV`] if it was deleted meanwhile, or if the end of the parent has begun; otherwise
+    /// what [`Unregistered::new`] and [`Unregistered::register`] return. Nothing is left of it
+    /// then.
     pub fn create<E>(
         &self,
         parent: <T::Parent as Parent>::Ref<'_>,
@@ -345,12 +346,14 @@ impl<T: Operations> Registry<T> {
         self.create_with(None, parent, data, argument)
     }
 
-    /// The same, if the object will be called `name`, which is what [`Registry::show_next`] has said.
+    /// The same, if the object will be called `name`, which is what [`Registry::show_next`] has
+    /// said.
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] if no object of the class can have this name; [`EBUSY`] if it is not the next one,
-    /// perhaps because somebody else has created one meanwhile; otherwise as [`Registry::create`].
+    /// [`EINVAL`] if no object of the class can have this name; [`EBUSY`] if it is not the next
+    /// one, perhaps because somebody else has created one meanwhile; otherwise as
+    /// [`Registry::create`].
     pub fn create_named<E>(
         &self,
         name: &BStr,

@@ -180,7 +180,34 @@ impl Default for RawDriver {
 ///
 /// # Examples
 ///
-/// See the [module's documentation](self).
+/// A driver that says how often it is bound:
+///
+/// ```no_run
+/// use holdfast_cxl::cxl::{self, Region};
+/// use kernel::{device::Core, sync::atomic::{Atomic, Relaxed}};
+///
+/// static BINDINGS: Atomic<u32> = Atomic::new(0);
+///
+/// struct Counter {
+///     number: u32,
+/// }
+///
+/// impl cxl::Driver for Counter {
+///     type Data<'bound> = Self;
+///
+///     fn probe<'bound>(
+///         _region: &'bound Region<Core<'_>>,
+///     ) -> impl PinInit<Self, Error> + 'bound {
+///         Ok(Self {
+///             number: BINDINGS.fetch_add(1, Relaxed),
+///         })
+///     }
+///
+///     fn unbind<'bound>(region: &'bound Region<Core<'_>>, this: Pin<&Self>) {
+///         dev_info!(region, "end of binding {}\n", this.number);
+///     }
+/// }
+/// ```
 pub trait Driver {
     /// What the driver has while it is bound to a region.
     type Data<'bound>: Send + 'bound;

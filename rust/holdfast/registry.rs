@@ -301,6 +301,35 @@ fn end_later(object: &Reference) {
 ///
 /// See the [module's documentation](self).
 ///
+/// # Examples
+///
+/// Objects below a device, which its driver keeps:
+///
+/// ```
+/// use holdfast::registry::Registry;
+/// use kernel::str::BStr;
+/// # use holdfast::testing;
+/// # testing::object! {
+/// #     struct Port: u32;
+/// #     fn bind(_argument: ()) -> () {
+/// #         Ok(())
+/// #     }
+/// # }
+///
+/// # let device = testing::Parent::new()?;
+/// let ports = KBox::pin_init(Registry::<Port>::new(), GFP_KERNEL)?;
+/// let first = ports.create(&device, 10, ())?;
+/// let second = ports.create(&device, 20, ())?;
+/// assert!(ports.iter().map(|port| **port).eq([10, 20]));
+///
+/// ports.delete(BStr::from_bytes(first.name().to_bytes()))?;
+/// assert!(ports.iter().map(|port| **port).eq([20]));
+///
+/// drop(ports);
+/// assert!(!second.is_registered());
+/// # Ok::<(), Error>(())
+/// ```
+///
 /// # Invariants
 ///
 /// The objects in `table` are of the type `Object<T>`.

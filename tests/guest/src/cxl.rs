@@ -229,10 +229,7 @@ pub fn delete_regions() -> Result<()> {
         Region { name, ways: 1 }.delete()?;
     }
     for target in targets()? {
-        let size = device(&target.decoder).join("dpa_size");
-        if kernel::read(&size)? != "0" {
-            kernel::write(&size, "0")?;
-        }
+        kernel::write(device(&target.decoder).join("dpa_size"), "0")?;
     }
     Ok(())
 }

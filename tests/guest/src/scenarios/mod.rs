@@ -10,7 +10,7 @@ mod forgetful;
 mod kunit;
 mod loading;
 mod race;
-mod region;
+pub mod region;
 pub mod registry;
 mod removal;
 mod unbind;

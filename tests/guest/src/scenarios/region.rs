@@ -41,14 +41,27 @@ fn pattern(offset: usize, seed: u8) -> u8 {
     mixed as u8 ^ seed
 }
 
+/// So many bytes of a pattern.
+pub fn patterns(length: usize, seed: u8) -> Vec<u8> {
+    (0..length).map(|offset| pattern(offset, seed)).collect()
+}
+
 /// A checksum, FNV-1a.
-fn checksum(bytes: &[u8]) -> u64 {
+pub fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
         (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
-fn read_at(file: &File, length: usize, offset: u64) -> Result<Vec<u8>> {
+/// The start of a file, as a mapping has it.
+pub fn mapped(file: &File, length: usize) -> Result<Vec<u8>> {
+    let mapping = Mapping::new(file, length / PAGE, Access::Read)?;
+    Ok((0..length / 4)
+        .flat_map(|index| mapping.load(index).to_ne_bytes())
+        .collect())
+}
+
+pub fn read_at(file: &File, length: usize, offset: u64) -> Result<Vec<u8>> {
     let mut bytes = vec![0; length];
     file.read_exact_at(&mut bytes, offset)?;
     Ok(bytes)
@@ -83,7 +96,7 @@ fn file() -> Result<()> {
 
     // Through the file, seen in the mapping: at the start, and across the end of a page.
     const LENGTH: usize = 5 * PAGE + 123;
-    let written: Vec<u8> = (0..LENGTH).map(|offset| pattern(offset, 0x5a)).collect();
+    let written = patterns(LENGTH, 0x5a);
     file.write_all_at(&written, 0)?;
     let mapping = Mapping::new(&file, 8, Access::Write)?;
     for index in 0..LENGTH / 4 {
@@ -102,7 +115,7 @@ fn file() -> Result<()> {
     let sum = checksum(&read_at(&file, 8 * PAGE, 0)?);
 
     // The end of it.
-    let last: Vec<u8> = (0..PAGE).map(|offset| pattern(offset, 0xc3)).collect();
+    let last = patterns(PAGE, 0xc3);
     file.write_all_at(&last, size - PAGE as u64)?;
     ensure!((&file).seek(SeekFrom::End(-8))? == size - 8, "seek");
     let mut rest = Vec::new();
@@ -161,7 +174,7 @@ fn expect_events(file: &File, expected: PollFlags) -> Result<()> {
 }
 
 /// Fails unless every operation on the file says that the region is gone.
-fn expect_dead(file: &File) -> Result<()> {
+pub fn expect_dead(file: &File) -> Result<()> {
     let answers = [
         ("read", errno(file.read_at(&mut [0; 8], 0)).map(drop)),
         ("write", errno(file.write_at(b"x", 0)).map(drop)),
@@ -367,17 +380,13 @@ fn interleaved() -> Result<()> {
     let found = kernel::read(cxl::attribute("targets")?)?;
     ensure!(found == names, "targets: {found}");
 
-    let written: Vec<u8> = (0..LENGTH).map(|offset| pattern(offset, 0x17)).collect();
+    let written = patterns(LENGTH, 0x17);
     let before = checksum(&written);
     for offset in [0, region.size() - LENGTH as u64] {
         file.write_all_at(&written, offset)?;
     }
-    let mapping = Mapping::new(&file, LENGTH / PAGE, Access::Read)?;
-    let mapped: Vec<u8> = (0..LENGTH / 4)
-        .flat_map(|index| mapping.load(index).to_ne_bytes())
-        .collect();
-    ensure!(checksum(&mapped) == before, "the mapping is not the file");
-    drop(mapping);
+    let mapped = checksum(&mapped(&file, LENGTH)?);
+    ensure!(mapped == before, "the mapping is not the file");
 
     region.unbind()?;
     expect_dead(&file)?;

@@ -479,14 +479,16 @@ mod registry_tests {
         let watch = Watch::new(At::Nowhere)?;
         let decoder = decoder(&device, &watch)?;
         let mut ours_won = 0;
+        let mut aim = Aim::new();
         for round in 0..rounds() {
+            let pause = aim.pause(round);
             let region = create_named(&decoder, FIRST, &watch)?;
             let other = Other::new()?;
 
             let task = (decoder.reference(), other.clone());
             spawn(move || {
                 let (decoder, other) = task;
-                other.meet(pause(round));
+                other.meet(pause);
                 other.outcome.store(
                     match delete(&decoder, FIRST) {
                         Ok(()) => DONE,
@@ -511,9 +513,11 @@ mod registry_tests {
                     assert_eq!(other.outcome.load(Acquire), DONE);
                 }
             }
+            aim.adjust(pause, ours.is_err());
             assert!(!region.is_registered());
             assert!(watch.is_over(round + 1));
         }
+        assert!(ours_won > 0 && ours_won < rounds());
         pr_info!(
             "delete_against_delete: {} rounds, {ours_won} won by the first of two tasks\n",
             rounds()
@@ -574,7 +578,9 @@ mod registry_tests {
     fn delete_against_unbind() -> Result {
         let _class = Unregistered::<Decoder>::new(Ok::<_, Error>(Watch::new(At::Nowhere)?))?;
         let mut unbind_won = 0;
+        let mut aim = Aim::new();
         for round in 0..rounds() {
+            let pause = aim.pause(round);
             let device = parent()?;
             let watch = Watch::new(At::Nowhere)?;
             let decoder = decoder(&device, &watch)?;
@@ -584,7 +590,7 @@ mod registry_tests {
             let task = (decoder.reference(), watch.clone(), other.clone());
             spawn(move || {
                 let (decoder, watch, other) = task;
-                other.meet(pause(round));
+                other.meet(pause);
                 match delete(&decoder, FIRST) {
                     Ok(()) => watch.expect(watch.alive() == 0),
                     Err(error) => {
@@ -601,8 +607,11 @@ mod registry_tests {
             other.done.wait_for_completion();
             assert!(watch.is_over(1));
             assert!(region.unregister() == Ok(Outcome::AlreadyDone));
-            unbind_won += usize::from(other.outcome.load(Acquire) == ALREADY_DONE);
+            let unbind_was_first = other.outcome.load(Acquire) == ALREADY_DONE;
+            unbind_won += usize::from(unbind_was_first);
+            aim.adjust(pause, !unbind_was_first);
         }
+        assert!(unbind_won > 0 && unbind_won < rounds());
         pr_info!(
             "delete_against_unbind: {} rounds, {unbind_won} won by the unbind\n",
             rounds()
@@ -685,7 +694,7 @@ mod registry_tests {
         Ok(())
     }
 
-    /// A constructor that deletes, against another one who deletes, at the same instant.
+    /// Somebody who deletes a region as soon as there is one: most constructions lose.
     #[test]
     fn delete_against_construction() -> Result {
         let device = parent()?;
@@ -727,6 +736,7 @@ mod registry_tests {
             "delete_against_construction: {} rounds, {refused} constructions lost\n",
             rounds()
         );
+        assert!(refused > 0);
         Ok(())
     }
 

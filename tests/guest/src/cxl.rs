@@ -152,15 +152,24 @@ pub struct Region {
     pub ways: usize,
 }
 
-/// The decoder at the root, below which regions are made.
-const ROOT: &str = "decoder0.0";
+/// The decoder at the root, below which regions are made. It is another one when the root was
+/// unbound and is back.
+fn root() -> Result<PathBuf> {
+    for entry in fs::read_dir(DEVICES)? {
+        let path = entry?.path();
+        if path.join("create_ram_region").exists() {
+            return Ok(path);
+        }
+    }
+    bail!("no decoder in {DEVICES} has create_ram_region")
+}
 
 impl Region {
     /// Makes a region over the first `ways` memory devices, and commits it.
     pub fn create(ways: usize) -> Result<Self> {
         let targets = targets()?;
         ensure!(targets.len() >= ways, "{} memory devices", targets.len());
-        let create = device(ROOT).join("create_ram_region");
+        let create = root()?.join("create_ram_region");
         let name = kernel::read(&create)?;
         kernel::write(&create, &name)?;
         let this = Self { name, ways };
@@ -219,7 +228,7 @@ impl Region {
     }
 
     pub fn delete(&self) -> Result<()> {
-        kernel::write(device(ROOT).join("delete_region"), &self.name)
+        kernel::write(root()?.join("delete_region"), &self.name)
     }
 }
 

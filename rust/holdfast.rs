@@ -21,7 +21,9 @@
 //! - [`work`], [`timer`] and [`irq`] call the driver while the object is registered, and end with
 //!   that.
 //! - [`registry`] lets user space create and delete objects by name.
-//! - [`pci::sriov`] makes a PCI driver the driver of a physical function.
+//! - [`pci::sriov`] makes a PCI driver the driver of a physical function, and gives the drivers of
+//!   its virtual functions what they may see of it. [`pci::RescanLock`] is the lock under which
+//!   they come and go.
 //!
 //! The samples show each of them in a driver, without `unsafe`.
 //!
@@ -158,6 +160,8 @@ impl kernel::Module for Holdfast {
             binding::initialise();
             revocable::initialise();
             waits::initialise();
+            #[cfg(CONFIG_PCI)]
+            pci::initialise();
         }
 
         Ok(Self {
@@ -176,6 +180,12 @@ impl Drop for Holdfast {
         //
         // SAFETY: Always safe to call in a context that may sleep.
         unsafe { shims::holdfast_wait_for_running_text() };
+
+        // SAFETY: Nobody is left who could use it.
+        #[cfg(CONFIG_PCI)]
+        unsafe {
+            pci::end()
+        };
     }
 }
 

@@ -3,10 +3,14 @@
 //! A driver for the physical function of an SR-IOV device: Intel's 82576 (8086:10c9), which QEMU
 //! offers as `igb`.
 //!
-//! `/dev/holdfast-pf0` tells a register of the device and how many VFs are enabled, and the
-//! attribute `vfs` of the object only the latter; VFs are switched through the device's
-//! `sriov_numvfs`. The device can be unbound, removed or unplugged, and this module unloaded,
-//! whatever user space holds open meanwhile.
+//! `/dev/holdfast-pf0` tells a register of the device and how many VFs are enabled. These are set
+//! through the device's `sriov_numvfs`, or through the attribute `vfs` of the object. The device
+//! can be unbound, removed or unplugged, and this module unloaded, whatever user space holds open
+//! meanwhile, and whatever the drivers of its VFs do.
+//!
+//! Nothing here is about the 82576 but the meaning of one register, so any device with SR-IOV and
+//! memory in BAR 0 will do, if it is given to the driver by the device's `driver_override`: QEMU's
+//! NVMe controller (1b36:0010), whose register at that place is its version.
 //!
 //! The comments that begin with "In C" say which line would have been the bug.
 
@@ -31,7 +35,11 @@ use holdfast::{
         Registration,
         Unregistered, //
     },
-    pci::sriov, //
+    pci::sriov::{
+        self,
+        Request,
+        Vfs, //
+    }, //
 };
 
 use kernel::{
@@ -43,7 +51,15 @@ use kernel::{
     iov::IovIterDest,
     pci,
     prelude::*,
-    str::CString, //
+    str::{
+        parse_int::ParseInt,
+        BStr,
+        CString, //
+    },
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
 };
 
 /// Registers of the 82576; see its data sheet, section 8.
@@ -78,9 +94,10 @@ impl object::Operations for Pf {
     const CHARACTER_DEVICE: Option<chardev::Functions<Self>> = Some(chardev::Functions::new());
     // In C: `device_create_file()` after `device_add()`, which user space has been told of by then;
     // and a `show` that uses `dev_get_drvdata()` while `.remove` frees it.
-    const ATTRIBUTES: attribute::Groups<Self> = list![Group::new(list![Attribute::read_only(
+    const ATTRIBUTES: attribute::Groups<Self> = list![Group::new(list![Attribute::read_write(
         c"vfs",
-        Self::show_vfs
+        Self::show_vfs,
+        Self::store_vfs
     )])];
 
     fn bind<'bound>(
@@ -96,6 +113,13 @@ impl object::Operations for Pf {
 impl Pf {
     fn show_vfs(access: &Access<'_, '_, Self>, output: &mut Output<'_>) -> Result {
         writeln!(output, "{}", sriov::num_vfs(access.parent()))
+    }
+
+    fn store_vfs(access: &Access<'_, '_, Self>, text: &BStr) -> Result {
+        // In C: `device_lock()` here, then `pci_enable_sriov()` without the rescan lock, which
+        // another task holds that removes this device, and with it this very file, for which it
+        // waits. Here no lock is taken, and if the device goes this returns.
+        sriov::set_num_vfs(access, u16::from_str(text)?).map(drop)
     }
 }
 
@@ -125,16 +149,44 @@ impl chardev::Operations for Pf {
     }
 }
 
+/// What the drivers of the VFs see.
+pub struct Shared {
+    // What a VF's driver writes here belongs to no VF, so it may outlive one.
+    greetings: Atomic<u32>,
+    granted: Atomic<u32>,
+}
+
+impl Shared {
+    /// Counts a VF's driver that has been bound, from 1 on.
+    #[inline]
+    pub fn greet(&self) -> u32 {
+        self.greetings.fetch_add(1, Relaxed) + 1
+    }
+
+    /// How many VFs there are, or are being made.
+    #[inline]
+    pub fn granted(&self) -> u32 {
+        self.granted.load(Relaxed)
+    }
+}
+
 /// The driver, bound to a device.
-struct PfDriver {
+pub struct PfDriver {
     // In C: `cdev_device_del()` in `.remove`, which must not be forgotten on any path, must not be
     // called twice, and leaves calls in flight. Dropping this waits for them; if it were forgotten,
     // the unbinding would end the registration all the same.
     _registration: Registration<Pf>,
+    // In C: `pci_get_drvdata(pdev->physfn)` in the VF's driver, which must know by itself when that
+    // is valid, and what it is.
+    shared: Shared,
 }
 
 impl PfDriver {
     fn new(pdev: &pci::Device<Core<'_>>) -> Result<Self> {
+        if sriov::is_virtfn(pdev) {
+            // The VFs of some devices have the ids of the PF.
+            return Err(ENODEV);
+        }
         pdev.enable_device_mem()?;
         pdev.set_master();
 
@@ -148,6 +200,10 @@ impl PfDriver {
 
         Ok(Self {
             _registration: registration,
+            shared: Shared {
+                greetings: Atomic::new(0),
+                granted: Atomic::new(0),
+            },
         })
     }
 }
@@ -172,6 +228,35 @@ impl pci::Driver for PfDriver {
 
     // In C: `pci_disable_sriov()` in `.remove`, before anything that the VFs need is taken away.
     // `module_sriov_driver!` has done it when a driver's `unbind` runs.
+}
+
+impl sriov::Driver for PfDriver {
+    type Shared<'bound> = Shared;
+
+    fn shared<'a, 'bound>(this: Pin<&'a Self::Data<'bound>>) -> &'a Self::Shared<'bound> {
+        &this.get_ref().shared
+    }
+
+    fn sriov_configure<'a>(
+        _pdev: &pci::Device<Core<'_>>,
+        this: Pin<&Self>,
+        request: Request<'a>,
+    ) -> Result<Vfs<'a>> {
+        // What VFs need must be there before they are enabled, since their drivers are bound in
+        // there.
+        this.shared
+            .granted
+            .store(u32::from(request.count().get()), Relaxed);
+        // In C: an error after `pci_enable_sriov()`, and a path that forgets to take it back. What
+        // this returns takes it back, if it is not returned.
+        request
+            .enable()
+            .inspect_err(|_| this.shared.granted.store(0, Relaxed))
+    }
+
+    fn vfs_disabled(_pdev: &pci::Device<Core<'_>>, this: Pin<&Self>) {
+        this.shared.granted.store(0, Relaxed);
+    }
 }
 
 holdfast::module_sriov_driver! {

@@ -90,7 +90,7 @@ function emit(line) {
 }
 
 # Between the example's own lines nothing is added: `line!()` counts from `ANCHOR`.
-function finish(	number, runs, unwrap, last) {
+function finish(	number, runs, unwrap, last, condition) {
 	if (!lines)
 		return
 	read_source(src "/" file)
@@ -103,6 +103,10 @@ function finish(	number, runs, unwrap, last) {
 
 	emit("")
 	emit("    // " path ":" fence)
+	# One that a configuration leaves nothing of is no test there.
+	condition = source[fence + 1]
+	if (sub(/^.*# #\[cfg\(/, "#[cfg(", condition) && sub(/\)\] \{$/, ")]", condition))
+		emit("    " condition)
 	emit(runs ? "    #[test]" : "    #[expect(dead_code, reason = \"it is only compiled\")]")
 	emit("    fn " name "() {")
 	emit("        macro_rules! assert {")

@@ -39,11 +39,11 @@ struct holdfast_slot *holdfast_slot_claim(unsigned long door, unsigned long task
 		 */
 		if (!READ_ONCE(slot->door)) {
 			/*
-			 * Both pair with the acquires in holdfast_slots_next():
-			 * whoever sees the task sees that the slot was free, and
-			 * whoever sees the door sees the task.
+			 * Pairs with the acquire of the task in holdfast_slots_next():
+			 * whoever sees the task sees that the slot was free.
 			 */
 			smp_store_release(&slot->task, task);
+			/* The same for the door: whoever sees it sees the task. */
 			smp_store_release(&slot->door, door);
 			return slot;
 		}
@@ -109,9 +109,12 @@ unsigned long holdfast_slots_next(unsigned long task, unsigned int *position)
 		if (!cpu_possible(cpu))
 			continue;
 		slot = &per_cpu_ptr(&holdfast_slots, cpu)->slot[*position % HOLDFAST_SLOTS];
-		/* Pairs with the releases in holdfast_slot_claim(). */
+		/* Pairs with the release of the door in holdfast_slot_claim(). */
 		door = smp_load_acquire(&slot->door);
-		if (!door || smp_load_acquire(&slot->task) != task)
+		if (!door)
+			continue;
+		/* Pairs with the release of the task there. */
+		if (smp_load_acquire(&slot->task) != task)
 			continue;
 		/* If it was given back and claimed in between, the task is not that door's. */
 		if (READ_ONCE(slot->door) == door) {

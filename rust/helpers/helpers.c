@@ -13,5 +13,6 @@
 #include "interrupt.c"
 #include "kunit.c"
 #include "module.c"
+#include "pci.c"
 #include "wait.c"
 #include "workqueue.c"

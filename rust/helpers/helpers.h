@@ -15,6 +15,8 @@ struct inode;
 struct irq_domain;
 struct kiocb;
 struct module;
+struct pci_dev;
+struct task_struct;
 struct vm_operations_struct;
 struct wait_queue_entry;
 struct wait_queue_head;
@@ -92,6 +94,29 @@ bool holdfast_module_has(const void *address, struct module *module);
 int holdfast_modules_watch(void (*gone)(struct module *module));
 void holdfast_modules_unwatch(void);
 void holdfast_wait_for_running_text(void);
+
+/* Of a PCI core with the series in patches/7.3; looked for at run time. */
+bool pci_rescan_remove_held(void);
+void pci_adopt_rescan_remove(struct task_struct *from);
+void pci_return_rescan_remove(struct task_struct *to);
+
+bool holdfast_rescan_probe(void);
+void holdfast_rescan_unprobe(void);
+bool holdfast_rescan_is_reentrant(void);
+bool holdfast_rescan_held(void);
+unsigned int holdfast_rescan_depth(void);
+bool holdfast_rescan_lock(void);
+bool holdfast_rescan_unlock(void);
+bool holdfast_rescan_adopt(void);
+void holdfast_rescan_disown(void);
+void holdfast_rescan_hand_over(void (*run)(void *data), void *data);
+void holdfast_device_lock_enter(struct pci_dev *pdev);
+void holdfast_device_lock_leave(void);
+bool holdfast_device_trylock(struct pci_dev *pdev);
+void holdfast_device_unlock(struct pci_dev *pdev);
+void holdfast_device_wait(struct pci_dev *pdev);
+bool holdfast_pci_is_virtfn(struct pci_dev *pdev);
+struct pci_dev *holdfast_pci_physfn(struct pci_dev *pdev);
 
 void holdfast_wait_until(void *var, bool (*condition)(void *data), void *data);
 void holdfast_wake_all(void *var);

@@ -186,6 +186,8 @@ pub use memory::{
 };
 pub use wait::Events;
 
+#[cfg(CONFIG_PCI_IOV)]
+pub(crate) use wait::wake_waiters;
 pub(crate) use wait::{
     wake_files,
     State, //

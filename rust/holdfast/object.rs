@@ -860,6 +860,12 @@ impl Header {
         })
     }
 
+    /// The part that ends.
+    #[cfg(CONFIG_PCI_IOV)]
+    pub(crate) fn revocable(&self) -> &Revocable {
+        &self.revocable
+    }
+
     /// Whether the door is open.
     pub(crate) fn is_open(&self) -> bool {
         self.revocable.is_open()

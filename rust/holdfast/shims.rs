@@ -127,6 +127,44 @@ extern "C" {
     pub(crate) fn holdfast_modules_unwatch();
     pub(crate) fn holdfast_wait_for_running_text();
 
+    #[cfg(CONFIG_PCI)]
+    pub(crate) fn holdfast_rescan_probe() -> bool;
+    #[cfg(CONFIG_PCI)]
+    pub(crate) fn holdfast_rescan_unprobe();
+    #[cfg(CONFIG_PCI)]
+    pub(crate) fn holdfast_rescan_is_reentrant() -> bool;
+    #[cfg(CONFIG_PCI)]
+    pub(crate) fn holdfast_rescan_held() -> bool;
+    #[cfg(CONFIG_PCI)]
+    pub(crate) fn holdfast_rescan_depth() -> c_uint;
+    #[cfg(CONFIG_PCI)]
+    pub(crate) fn holdfast_rescan_lock() -> bool;
+    #[cfg(CONFIG_PCI)]
+    pub(crate) fn holdfast_rescan_unlock() -> bool;
+    #[cfg(CONFIG_PCI)]
+    pub(crate) fn holdfast_rescan_adopt() -> bool;
+    #[cfg(CONFIG_PCI)]
+    pub(crate) fn holdfast_rescan_disown();
+    #[cfg(CONFIG_PCI)]
+    pub(crate) fn holdfast_rescan_hand_over(
+        run: unsafe extern "C" fn(*mut c_void),
+        data: *mut c_void,
+    );
+    #[cfg(CONFIG_PCI_IOV)]
+    pub(crate) fn holdfast_device_lock_enter(pdev: *mut bindings::pci_dev);
+    #[cfg(CONFIG_PCI_IOV)]
+    pub(crate) fn holdfast_device_lock_leave();
+    #[cfg(CONFIG_PCI)]
+    pub(crate) fn holdfast_device_trylock(pdev: *mut bindings::pci_dev) -> bool;
+    #[cfg(CONFIG_PCI)]
+    pub(crate) fn holdfast_device_unlock(pdev: *mut bindings::pci_dev);
+    #[cfg(CONFIG_PCI)]
+    pub(crate) fn holdfast_device_wait(pdev: *mut bindings::pci_dev);
+    #[cfg(CONFIG_PCI_IOV)]
+    pub(crate) fn holdfast_pci_is_virtfn(pdev: *mut bindings::pci_dev) -> bool;
+    #[cfg(CONFIG_PCI_IOV)]
+    pub(crate) fn holdfast_pci_physfn(pdev: *mut bindings::pci_dev) -> *mut bindings::pci_dev;
+
     pub(crate) fn holdfast_wait_until(
         var: *mut c_void,
         condition: unsafe extern "C" fn(*mut c_void) -> bool,

@@ -26,6 +26,12 @@ mod managed;
 mod memory;
 #[path = "tests/registry.rs"]
 mod registry;
+#[cfg(CONFIG_PCI)]
+#[path = "tests/rescan.rs"]
+mod rescan;
+#[cfg(CONFIG_PCI_IOV)]
+#[path = "tests/sriov.rs"]
+mod sriov;
 #[path = "tests/timer.rs"]
 mod timer;
 #[path = "tests/tree.rs"]

@@ -143,7 +143,8 @@ impl Records {
     /// Finds all tasks that wait for the current one, directly or through any number of others:
     /// their records say [`Found::Done`] then.
     ///
-    /// Each task is looked at once, however they wait for each other: this is done under a spinlock.
+    /// Each task is looked at once, however they wait for each other: this is done under a
+    /// spinlock.
     fn find_waiting(&self) {
         self.iter().for_each(|record| record.found.set(Found::No));
         let mut next = Some(current_task());

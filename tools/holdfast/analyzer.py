@@ -65,8 +65,15 @@ def run(_arguments: argparse.Namespace) -> int:
     cxl = paths.CHECKOUT / "rust/holdfast_cxl.rs"
     crates.append(_crate("holdfast_cxl", cxl, like, with_library))
     with_library.append({"crate": len(crates) - 1, "name": "holdfast_cxl"})
+    samples: dict[str, int] = {}
     for sample in sorted((paths.CHECKOUT / "samples").glob("*.rs")):
-        crates.append(_crate(sample.stem, sample, like, with_library))
+        samples[sample.stem] = len(crates)
+        uses = [
+            {"crate": number, "name": name}
+            for name, number in samples.items()
+            if f"use {name}::" in sample.read_text()
+        ]
+        crates.append(_crate(sample.stem, sample, like, [*with_library, *uses]))
 
     (paths.CHECKOUT / "rust-project.json").write_text(
         json.dumps(project, indent=1, sort_keys=True) + "\n"

@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -160,6 +161,8 @@ def command(
     else:
         # With five-level page tables a KASAN kernel under TCG faults before it has a console.
         line += ["-accel", "tcg,thread=multi", "-cpu", "max,la57=off"]
+        # Says on its standard error that there was a triple fault, which looks like a reboot.
+        line += ["-d", "cpu_reset"]
     for option in DEVICES:
         line += option
     line += ["-qmp", f"unix:{sockets / 'qmp'},server=on,wait=off"]
@@ -206,11 +209,12 @@ def boot(
             )
             try:
                 _watch(process, outcome, results, seconds, on_console, on_result)
+                ended_by_itself = process.poll() is not None
             finally:
                 _end(process)
-        last = errors.read_text(errors="replace").strip().splitlines()[-1:]
-        if outcome.boot_seconds is None and process.returncode > 0 and last:
-            outcome.problem = f"QEMU ended with status {process.returncode}: {last[0]}"
+        if outcome.status is None and ended_by_itself:
+            why = _why_it_ended(process.returncode, errors.read_text(errors="replace"))
+            outcome.problem = why or outcome.problem
     return outcome
 
 
@@ -270,6 +274,18 @@ def _out_of_patience(outcome: Outcome, seconds: float) -> str | None:
         return f"The guest had not booted after {_BOOT_SECONDS:.0f} s"
     if outcome.console.stat().st_size > _LONGEST_CONSOLE:
         return f"The guest's console exceeds {_LONGEST_CONSOLE >> 20} MiB"
+    return None
+
+
+def _why_it_ended(status: int, said: str) -> str | None:
+    """Say what QEMU says itself of an end that the guest did not announce."""
+    if status < 0:
+        return f"QEMU was ended by {signal.Signals(-status).name}"
+    if status > 0:
+        last = said.strip().splitlines()[-1:]
+        return f"QEMU ended with status {status}{f': {last[0]}' if last else ''}"
+    if "Triple fault" in said:
+        return "The guest was reset by a triple fault"
     return None
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from . import console, kernel, kernel_source, packages, paths, toolchain
 
-
 TESTS = "HOLDFAST_TESTS=y"
 """Has Kbuild make what only the scenarios load, too."""
 

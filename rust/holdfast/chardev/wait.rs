@@ -268,6 +268,12 @@ fn wake_pollers(header: &Header, events: Events) {
     header.chardev.wake(events, bands);
 }
 
+/// Makes those in [`Access::wait_until`] ask again.
+#[cfg(CONFIG_PCI_IOV)]
+pub(crate) fn wake_waiters(header: &Header) {
+    header.chardev.wake(Events::NONE, &[]);
+}
+
 /// Waits inside the door until `done` says so. See [`Access::wait_until`].
 ///
 /// The caller must be inside the door, and `done` may sleep.

@@ -14,11 +14,15 @@ use holdfast::{
         Access,
         Object,
         Registered, //
-    }, //
+    },
+    pci::sriov, //
 };
 
 use kernel::{
-    device::Bound,
+    device::{
+        Bound,
+        Core, //
+    },
     iov::IovIterDest,
     new_mutex,
     pci,
@@ -119,5 +123,38 @@ impl object::Operations for Child {
         _argument: (),
     ) -> impl PinInit<Self::Bound<'bound>, Error> + 'bound {
         Ok(parent)
+    }
+}
+
+/// A driver of PFs.
+pub struct PfDriver {
+    /// What the drivers of its VFs see.
+    pub shared: u32,
+}
+
+kernel::pci_device_table!(
+    PCI_TABLE,
+    <PfDriver as pci::Driver>::IdInfo,
+    [(pci::DeviceId::from_id(pci::Vendor::INTEL, 0x10c9), ())]
+);
+
+impl pci::Driver for PfDriver {
+    type IdInfo = ();
+    type Data<'bound> = Self;
+    const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
+
+    fn probe<'bound>(
+        _pdev: &'bound pci::Device<Core<'_>>,
+        _info: Option<&'bound Self::IdInfo>,
+    ) -> impl PinInit<Self, Error> + 'bound {
+        Ok(Self { shared: 7 })
+    }
+}
+
+impl sriov::Driver for PfDriver {
+    type Shared<'bound> = u32;
+
+    fn shared<'a, 'bound>(this: Pin<&'a Self::Data<'bound>>) -> &'a Self::Shared<'bound> {
+        &this.get_ref().shared
     }
 }

@@ -5,9 +5,12 @@
 //! Promise 9: drivers that use Holdfast contain no `unsafe`.
 
 use example::Example;
-use holdfast::object::{
-    Registration,
-    Unregistered, //
+use holdfast::{
+    object::{
+        Registration,
+        Unregistered, //
+    },
+    pci::sriov, //
 };
 use kernel::{
     device::Core,
@@ -37,6 +40,14 @@ impl pci::Driver for Driver {
         Ok(Self {
             _registration: Unregistered::<Example>::new(1)?.register(pdev, ())?,
         })
+    }
+}
+
+impl sriov::Driver for Driver {
+    type Shared<'bound> = ();
+
+    fn shared<'a, 'bound>(_this: Pin<&'a Self::Data<'bound>>) -> &'a Self::Shared<'bound> {
+        &()
     }
 }
 

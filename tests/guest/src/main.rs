@@ -18,6 +18,7 @@ mod sample;
 mod scenario;
 mod scenarios;
 mod sys;
+mod vf;
 mod wait;
 
 use std::process::ExitCode;

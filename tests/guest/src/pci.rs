@@ -17,6 +17,9 @@ const DEVICES: &str = "/sys/bus/pci/devices";
 pub const IGB: (u16, u16) = (0x8086, 0x10c9);
 pub const IGB_VF: (u16, u16) = (0x8086, 0x10ca);
 
+/// QEMU's NVMe controller, and its VFs.
+pub const NVME: (u16, u16) = (0x1b36, 0x0010);
+
 /// A device by its address, whether or not it is there.
 #[derive(Clone)]
 pub struct Device {
@@ -79,6 +82,21 @@ impl Device {
 
     pub fn bind(&self, driver: &str) -> Result<()> {
         kernel::write(format!("/sys/bus/pci/drivers/{driver}/bind"), &self.address)
+    }
+}
+
+impl Device {
+    /// Binds a driver that does not know the device's ids; fails if it refuses the device.
+    ///
+    /// Not by `new_id`: that takes no id for a driver whose own ids all have data, as those of
+    /// drivers in Rust have.
+    pub fn bind_by_override(&self, driver: &str) -> Result<()> {
+        kernel::write(self.path().join("driver_override"), driver)?;
+        kernel::write("/sys/bus/pci/drivers_probe", &self.address)?;
+        match self.driver() {
+            Some(bound) if bound == driver => Ok(()),
+            bound => bail!("{} is bound to {bound:?}, not to {driver}", self.address),
+        }
     }
 }
 

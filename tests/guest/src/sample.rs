@@ -16,6 +16,7 @@ use crate::mailbox;
 use crate::pci::{self, Device};
 use crate::scenario::Skip;
 use crate::scenarios::registry;
+use crate::vf;
 use crate::wait;
 
 pub const LIBRARY: &str = "holdfast";
@@ -23,7 +24,7 @@ pub const EXAMPLES: &str = "holdfast_examples";
 pub const CXL_EXAMPLES: &str = "holdfast_cxl_examples";
 pub const MODULE: &str = "holdfast_sriov_pf";
 pub const DRIVER: &str = MODULE;
-const CLASS: &str = "/sys/class/holdfast_pf";
+pub const CLASS: &str = "/sys/class/holdfast_pf";
 
 /// The driver of `tests/modules/forgetful.rs`.
 pub const FORGETFUL: &str = "holdfast_forgetful";
@@ -114,10 +115,16 @@ impl Sample {
 
     /// Unloads both modules, which must be possible whatever happened before.
     pub fn unload(self) -> Result<()> {
-        wait::within("rmmod of the sample", rmmod_limit(AT_ONCE_WITH_VFS), || {
+        self.unload_driver(AT_ONCE_WITH_VFS)?;
+        unload_library()
+    }
+
+    /// Unloads the driver alone; fails if that does not return within `limit`.
+    pub fn unload_driver(self, limit: Duration) -> Result<()> {
+        wait::within("rmmod of the sample", rmmod_limit(limit), || {
             kernel::rmmod(MODULE).with_context(|| format!("rmmod {MODULE}"))
         })?;
-        unload_library()
+        Ok(())
     }
 }
 
@@ -134,6 +141,18 @@ pub fn require() -> Result<()> {
 pub fn unload_library() -> Result<()> {
     kernel::wait_until_unused(LIBRARY)?;
     kernel::rmmod(LIBRARY).with_context(|| format!("rmmod {LIBRARY}"))
+}
+
+/// The device node of the device of a class below a PCI device.
+pub fn node_of(class: &str, device: &Device) -> Result<PathBuf> {
+    for entry in fs::read_dir(class).with_context(|| format!("reading {class}"))? {
+        let entry = entry?;
+        let link = fs::read_link(entry.path().join("device"))?;
+        if link.file_name() == Some(device.address.as_ref()) {
+            return Ok(PathBuf::from("/dev").join(entry.file_name()));
+        }
+    }
+    bail!("{class} has no device below {}", device.address)
 }
 
 /// The names of the sample's class devices; none if the class is not there.
@@ -159,6 +178,7 @@ pub fn expect_no_class_device() -> Result<()> {
 pub fn clean_up(library_is_pinned: bool) -> Result<()> {
     for module in [
         MODULE,
+        vf::VF_MODULE,
         FORGETFUL,
         mailbox::MODULE,
         registry::MODULE,

@@ -34,11 +34,24 @@ pub const SUITES: Scenario = Scenario {
     )
 };
 
+/// What the kernel is configured with.
+const HUNG_TASK_SECONDS: u32 = 20;
+/// Fewer than the slowest race has.
+const ROUNDS_A_SECOND: u32 = 4;
+
 fn suites() -> Result<()> {
     for module in [LIBRARY, EXAMPLES, cxl::CRATE, CXL_EXAMPLES] {
         if !kernel::module_is_available(module) {
             return Err(Skip(format!("{module}.ko is not in this guest")).into());
         }
+    }
+    if let Some(rounds) = kernel::race_rounds()? {
+        // A test runs in a task of its own, and insmod waits for that without being interruptible.
+        let seconds = HUNG_TASK_SECONDS + rounds / ROUNDS_A_SECOND;
+        kernel::write(
+            "/proc/sys/kernel/hung_task_timeout_secs",
+            &seconds.to_string(),
+        )?;
     }
     // insmod does not look for a module's parameters on the kernel's command line.
     let line = kernel::read("/proc/cmdline")?;

@@ -13,6 +13,7 @@ mod race;
 pub mod region;
 pub mod registry;
 mod removal;
+mod sriov;
 mod unbind;
 mod vfs;
 
@@ -28,6 +29,15 @@ pub static ALL: &[Scenario] = &[
     unbind::RMMOD_WITH_VFS,
     removal::UNDER_OPEN_FILE,
     removal::WITH_VFS,
+    sriov::VF_DRIVER_READS,
+    sriov::UNBIND_PF,
+    sriov::REMOVE_PF,
+    sriov::RMMOD_PF,
+    sriov::OWN_ATTRIBUTE,
+    sriov::OWN_ATTRIBUTE_AGAINST_REMOVE,
+    sriov::OWN_ATTRIBUTE_AGAINST_NUMVFS,
+    sriov::RMMOD_AGAINST_NUMVFS,
+    sriov::NVME,
     race::READERS_AGAINST_UNBIND,
     attribute::READABLE,
     attribute::UNDER_OPEN_FILE,

@@ -24,12 +24,15 @@ const CLASS: &str = "/sys/class/holdfast_cxl_region";
 const DEVICES: &str = "/sys/bus/cxl/devices";
 const CORE_MODULES: &[&str] = &["cxl_acpi", "cxl_port", "cxl_mem", "cxl_pci"];
 
+/// The device of the platform bus below which all of CXL is.
+pub const ROOT: &str = "ACPI0017:00";
+
 /// What each memory device of the machine has.
 const BYTES_PER_TARGET: u64 = 256 << 20;
 pub const GRANULARITY: u32 = 256;
 
 /// Far more than any step needs, also emulated, unless it is stuck.
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(60);
 
 fn device(name: &str) -> PathBuf {
     Path::new(DEVICES).join(name)
@@ -252,6 +255,16 @@ pub fn clean_up() -> Result<()> {
         }
     }
     if Path::new(DEVICES).exists() {
+        // What a scenario that failed has left unbound.
+        let core = Path::new("/sys/bus/platform").join("drivers/cxl_acpi");
+        if core.exists() && !core.join(ROOT).exists() {
+            kernel::write(core.join("bind"), ROOT)?;
+        }
+        for memory in devices("mem")? {
+            if !device(&memory).join("driver").exists() {
+                kernel::write("/sys/bus/cxl/drivers/cxl_mem/bind", &memory)?;
+            }
+        }
         delete_regions()?;
     }
     Ok(())

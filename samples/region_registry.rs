@@ -15,8 +15,8 @@
 //! ```
 //!
 //! A region can be deleted by any number of tasks at once, while it is being created, while its
-//! attributes are read and written, while the module is being unloaded, and by a task that is being
-//! killed. Its endpoints are free afterwards.
+//! attributes are read and written, while the driver of the decoder is being unbound or the module
+//! unloaded, and by a task that is being killed. Its endpoints are free afterwards.
 //!
 //! The comments that begin with "In C" say which line would have been the bug.
 
@@ -41,10 +41,13 @@ use holdfast::{
 };
 
 use kernel::{
+    auxiliary,
     device::{
         Bound,
+        Core,
         Device, //
     },
+    driver,
     faux,
     new_mutex,
     prelude::*,
@@ -52,7 +55,9 @@ use kernel::{
         parse_int::ParseInt,
         BStr, //
     },
-    sync::Mutex, //
+    sync::Mutex,
+    types::ForLt,
+    InPlaceModule, //
 };
 
 /// How many endpoints there are below the decoder.
@@ -73,7 +78,7 @@ struct DecoderBound {
 }
 
 impl object::Operations for Decoder {
-    type Parent = Device<Bound>;
+    type Parent = auxiliary::Device<Bound>;
     type Structure = object::ClassDevice;
     type Data = ();
     type Bound<'bound> = DecoderBound;
@@ -90,7 +95,7 @@ impl object::Operations for Decoder {
 
     fn bind<'bound>(
         _object: &'bound Object<Self>,
-        _parent: &'bound Device<Bound>,
+        _device: &'bound auxiliary::Device<Bound>,
         _argument: (),
     ) -> impl PinInit<Self::Bound<'bound>, Error> + 'bound {
         try_pin_init!(DecoderBound {
@@ -291,22 +296,76 @@ impl Region {
     }
 }
 
-/// The module, which is also the driver of its one device.
-struct RegionRegistry {
-    // The regions end with the decoder, and that with the device, in whatever order these go.
+/// The driver of the decoder's device.
+struct DecoderDriver {
+    // In C: devres of the device, which an unbind releases while a delete looks for it there.
     _decoder: Registration<Decoder>,
-    _device: faux::Registration,
 }
 
-impl kernel::Module for RegionRegistry {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
-        let device = faux::Registration::new(c"holdfast_region_registry", None)?;
-        let decoder = Unregistered::<Decoder>::new(())?.register(device.as_ref().as_ref(), ())?;
-        pr_info!("{} is ready\n", decoder.name());
+kernel::auxiliary_device_table!(
+    DEVICES,
+    <DecoderDriver as auxiliary::Driver>::IdInfo,
+    [(auxiliary::DeviceId::new(MODULE, DEVICE), ())]
+);
 
-        Ok(Self {
-            _decoder: decoder,
-            _device: device,
+impl auxiliary::Driver for DecoderDriver {
+    type IdInfo = ();
+    type Data<'bound> = Self;
+
+    const ID_TABLE: auxiliary::IdTable<Self::IdInfo> = &DEVICES;
+
+    fn probe<'bound>(
+        device: &'bound auxiliary::Device<Core<'_>>,
+        _info: &'bound Self::IdInfo,
+    ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
+        let decoder = Unregistered::<Decoder>::new(())?.register(device, ())?;
+        dev_info!(device, "{} is ready\n", decoder.name());
+
+        Ok(Self { _decoder: decoder })
+    }
+}
+
+/// What the decoder's device is on: `/sys/class/holdfast_host_bridge/holdfast-bridge0`.
+struct Bridge;
+
+impl object::Operations for Bridge {
+    type Parent = Device<Bound>;
+    type Structure = object::ClassDevice;
+    type Data = ();
+    type Bound<'bound> = auxiliary::Registration<'bound, ForLt!(())>;
+    type Argument = ();
+
+    const CLASS: Class = Class::new(c"holdfast_host_bridge", c"holdfast-bridge");
+
+    fn bind<'bound>(
+        _object: &'bound Object<Self>,
+        parent: &'bound Device<Bound>,
+        _argument: (),
+    ) -> impl PinInit<Self::Bound<'bound>, Error> + 'bound {
+        auxiliary::Registration::new(parent, DEVICE, 0, MODULE, ())
+    }
+}
+
+const MODULE: &CStr = <LocalModule as kernel::ModuleMetadata>::NAME;
+const DEVICE: &CStr = c"decoder";
+
+/// The module: a device, and the driver of that, which can be unbound and bound in
+/// `/sys/bus/auxiliary/drivers/holdfast_region_registry`.
+#[pin_data]
+struct RegionRegistry {
+    // The regions end with the decoder, and that with its device, in whatever order these go.
+    _bridge: Registration<Bridge>,
+    _device: faux::Registration,
+    #[pin]
+    _driver: driver::Registration<auxiliary::Adapter<DecoderDriver>>,
+}
+
+impl InPlaceModule for RegionRegistry {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            _driver <- driver::Registration::new(MODULE, module),
+            _device: faux::Registration::new(c"holdfast_region_registry", None)?,
+            _bridge: Unregistered::<Bridge>::new(())?.register(_device.as_ref().as_ref(), ())?,
         })
     }
 }

@@ -13,6 +13,7 @@ mod demo;
 mod kernel;
 mod mailbox;
 mod pci;
+mod race;
 mod runner;
 mod sample;
 mod scenario;

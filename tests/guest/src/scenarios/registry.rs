@@ -2,7 +2,12 @@
 
 //! Story 4 through real attributes: regions of the sample `region_registry`, created and deleted by
 //! several tasks at once.
+//!
+//! The scenarios `faulty-delete-*` do the same to what is written after the old pattern of CXL.
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,11 +18,14 @@ use anyhow::{ensure, Context, Result};
 use rustix::io::Errno;
 
 use crate::kernel;
+use crate::race::{self, Race};
 use crate::sample::{self, AT_ONCE, LIBRARY};
 use crate::scenario::{Scenario, Skip};
 use crate::wait;
 
 pub const MODULE: &str = "holdfast_region_registry";
+const DRIVER: &str = "/sys/bus/auxiliary/drivers/holdfast_region_registry.holdfast_region_registry";
+const DEVICE: &str = "holdfast_region_registry.decoder.0";
 const DECODER: &str = "/sys/class/holdfast_decoder/holdfast-root0";
 const REGIONS: &str = "/sys/class/holdfast_region";
 const ENDPOINTS: &str = "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15";
@@ -240,4 +248,173 @@ fn delete_and_be_killed() -> Result<()> {
     child.kill()?;
     child.wait()?;
     Ok(())
+}
+
+fn unbind() -> Result<()> {
+    kernel::write(Path::new(DRIVER).join("unbind"), DEVICE)
+}
+
+fn bind() -> Result<()> {
+    kernel::write(Path::new(DRIVER).join("bind"), DEVICE)
+}
+
+/// Makes a region with two targets.
+fn create_with_targets() -> Result<String> {
+    let region = create()?;
+    set(&region, "interleave_ways", "2")?;
+    set(&region, "attach", "7")?;
+    set(&region, "attach", "3")?;
+    Ok(region)
+}
+
+/// The file of an attribute of the decoder that is there now: what is written to it later never
+/// comes to another one.
+fn open(attribute: &str) -> Result<File> {
+    let path = Path::new(DECODER).join(attribute);
+    File::options()
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("opening {}", path.display()))
+}
+
+/// Whether what was asked for was done, and not refused because there is no such thing.
+fn was_done(answer: io::Result<usize>) -> Result<bool> {
+    match answer {
+        Ok(_) => Ok(true),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::NODEV) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+const fn row(name: &'static str, description: &'static str, run: fn() -> Result<()>) -> Scenario {
+    Scenario {
+        limit: Duration::from_secs(300),
+        flavour: Some("debug"),
+        ..Scenario::new(name, description, run)
+    }
+}
+
+pub const DELETE: Scenario = row(
+    "registry-delete",
+    "a region with targets is created and deleted, again and again, by one task",
+    delete,
+);
+
+fn delete() -> Result<()> {
+    load()?;
+    let rounds = race::rounds()?;
+    for _ in 0..rounds {
+        let region = create_with_targets()?;
+        decoder("delete_region", &region)?;
+    }
+    expect_free()?;
+    println!("{rounds} rounds");
+    unload()
+}
+
+pub const DELETE_AGAINST_DELETE: Scenario = row(
+    "registry-delete-against-delete",
+    "two deletes of one region at the same instant: one does it, the other finds no such name",
+    delete_against_delete,
+);
+
+fn delete_against_delete() -> Result<()> {
+    load()?;
+    let mut race = Race::new("won by the first task");
+    for _ in 0..race::rounds()? {
+        let region = create_with_targets()?;
+        let files = [open("delete_region")?, open("delete_region")?];
+        let delete = |file: &File| was_done(file.write_at(region.as_bytes(), 0));
+        let (first, second) = race.run(|| delete(&files[0]), || delete(&files[1]))?;
+        ensure!(first != second, "deleted: {first} and {second}");
+        race.count(first);
+        // What the winner has deleted is gone when both have returned.
+        expect_free()?;
+    }
+    race.finish()?;
+    unload()
+}
+
+pub const DELETE_AGAINST_UNBIND: Scenario = row(
+    "registry-delete-against-unbind",
+    "a delete and the unbind of the parent at the same instant: one of them ends the region",
+    delete_against_unbind,
+);
+
+fn delete_against_unbind() -> Result<()> {
+    load()?;
+    let mut race = Race::new("won by the delete");
+    for _ in 0..race::rounds()? {
+        let region = create_with_targets()?;
+        let file = open("delete_region")?;
+        let (deleted, ()) = race.run(|| was_done(file.write_at(region.as_bytes(), 0)), unbind)?;
+        race.count(deleted);
+        let path = Path::new(REGIONS).join(&region);
+        ensure!(!path.exists(), "{} is left", path.display());
+        ensure!(!Path::new(DECODER).exists(), "{DECODER} is left");
+        bind()?;
+        expect_free()?;
+    }
+    race.finish()?;
+    unload()
+}
+
+pub const DELETE_ACROSS_REBIND: Scenario = row(
+    "registry-delete-across-rebind",
+    "a delete through the old binding never ends the region of that name which the new one has",
+    delete_across_rebind,
+);
+
+fn delete_across_rebind() -> Result<()> {
+    load()?;
+    let mut race = Race::new("deleted before the unbind");
+    for _ in 0..race::rounds()? {
+        let region = create_with_targets()?;
+        let file = open("delete_region")?;
+        let delete = || was_done(file.write_at(region.as_bytes(), 0));
+        let (deleted, again) = race.run(delete, || {
+            unbind()?;
+            bind()?;
+            create_with_targets()
+        })?;
+        race.count(deleted);
+        ensure!(again == region, "{again} was created, not {region}");
+        ensure!(
+            !delete()?,
+            "the old binding has deleted a region of the new one"
+        );
+        let targets = kernel::read(Path::new(REGIONS).join(&again).join("targets"))?;
+        ensure!(targets == "7\n3", "targets: {targets}");
+        decoder("delete_region", &again)?;
+        expect_free()?;
+    }
+    race.finish()?;
+    unload()
+}
+
+pub const DELETE_DURING_CONSTRUCTION: Scenario = row(
+    "registry-delete-during-construction",
+    "a region is deleted as soon as there is one: its constructor takes all of it back",
+    delete_during_construction,
+);
+
+fn delete_during_construction() -> Result<()> {
+    load()?;
+    let mut race = Race::new("constructions lost");
+    for _ in 0..race::rounds()? {
+        let region = kernel::read(Path::new(DECODER).join("create_ram_region"))?;
+        let (creator, deleter) = (open("create_ram_region")?, open("delete_region")?);
+        let (created, ()) = race.run(
+            || was_done(creator.write_at(region.as_bytes(), 0)),
+            || {
+                // Until there is one: it is there before its constructor has returned.
+                while !was_done(deleter.write_at(region.as_bytes(), 0))? {}
+                Ok(())
+            },
+        )?;
+        race.count(!created);
+        expect_free()?;
+    }
+    race.finish()?;
+    unload()
 }

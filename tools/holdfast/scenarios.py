@@ -142,7 +142,9 @@ def _judge_machine(
                 problem.append(f"  (no report matches /{expectation.pattern}/)")
         good = passed and verdict.clean
         why_not_run = skipped if good else None
-        cases.append(results.Case(scenario.name, good, why_not_run, "\n".join(problem)))
+        # What a scenario that passed has measured is worth keeping.
+        lines = remarks if good else problem
+        cases.append(results.Case(scenario.name, good, why_not_run, "\n".join(lines)))
     if _NO_LEAKS in progress.verdicts:
         passed, _ = progress.verdicts[_NO_LEAKS]
         problem = [] if passed else list(progress.remarks.get(_NO_LEAKS, []))

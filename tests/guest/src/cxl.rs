@@ -167,15 +167,25 @@ fn root() -> Result<PathBuf> {
     bail!("no decoder in {DEVICES} has create_ram_region")
 }
 
+/// What the name of a region is written to that is to be deleted.
+pub fn delete_attribute() -> Result<PathBuf> {
+    Ok(root()?.join("delete_region"))
+}
+
 impl Region {
+    /// Makes a region that nothing is set of.
+    pub fn create_idle(ways: usize) -> Result<Self> {
+        let create = root()?.join("create_ram_region");
+        let name = kernel::read(&create)?;
+        kernel::write(&create, &name)?;
+        Ok(Self { name, ways })
+    }
+
     /// Makes a region over the first `ways` memory devices, and commits it.
     pub fn create(ways: usize) -> Result<Self> {
         let targets = targets()?;
         ensure!(targets.len() >= ways, "{} memory devices", targets.len());
-        let create = root()?.join("create_ram_region");
-        let name = kernel::read(&create)?;
-        kernel::write(&create, &name)?;
-        let this = Self { name, ways };
+        let this = Self::create_idle(ways)?;
         this.set("interleave_granularity", &GRANULARITY.to_string())?;
         this.set("interleave_ways", &ways.to_string())?;
         for target in &targets[..ways] {
@@ -199,7 +209,7 @@ impl Region {
         device(&self.name)
     }
 
-    fn set(&self, attribute: &str, value: &str) -> Result<()> {
+    pub fn set(&self, attribute: &str, value: &str) -> Result<()> {
         kernel::write(self.path().join(attribute), value)
     }
 
@@ -209,8 +219,13 @@ impl Region {
 
     /// Binds the sample, which makes a device node.
     pub fn bind(&self) -> Result<()> {
-        kernel::write(format!("/sys/bus/cxl/drivers/{DRIVER}/bind"), &self.name)?;
+        self.ask_to_bind()?;
         node().map(drop)
+    }
+
+    /// The same while somebody else takes the region away.
+    pub fn ask_to_bind(&self) -> Result<()> {
+        kernel::write(format!("/sys/bus/cxl/drivers/{DRIVER}/bind"), &self.name)
     }
 
     pub fn unbind(&self) -> Result<()> {
@@ -231,7 +246,7 @@ impl Region {
     }
 
     pub fn delete(&self) -> Result<()> {
-        kernel::write(root()?.join("delete_region"), &self.name)
+        kernel::write(delete_attribute()?, &self.name)
     }
 }
 

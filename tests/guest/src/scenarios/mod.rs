@@ -5,6 +5,7 @@
 mod allocation;
 mod attribute;
 mod chardev;
+mod cxl_core;
 pub mod faulty;
 mod forgetful;
 mod kunit;
@@ -66,6 +67,8 @@ pub static ALL: &[Scenario] = &[
     region::TAKEN_AWAY,
     region::MEMORY_GOES,
     region::INTERLEAVED,
+    region::RACES,
+    region::DELETE_DURING_PROBE,
     kunit::SUITES,
     faulty::UNBIND_COMPLETION,
     faulty::DELETE_AGAINST_DELETE,
@@ -77,4 +80,6 @@ pub static ALL: &[Scenario] = &[
     faulty::DEVM_RELEASE,
     faulty::DEVM_RELEASE_DELAYED,
     faulty::DEVM_CHARDEV,
+    cxl_core::ATTRIBUTES,
+    cxl_core::KILLED_DELETE,
 ];

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use crate::cxl::{self, Region, GRANULARITY};
 use crate::kernel;
 use crate::mailbox::{errno, Part};
+use crate::race::{self, Race};
 use crate::scenario::{Scenario, Skip};
 use crate::sys::{self, Access, Mapping};
 use crate::wait;
@@ -405,5 +406,129 @@ fn interleaved() -> Result<()> {
     expect_dead(&file)?;
     drop(file);
     cxl::delete_regions()?;
+    cxl::unload()
+}
+
+pub const RACES: Scenario = Scenario {
+    limit: Duration::from_secs(300),
+    flavour: Some("debug"),
+    ..Scenario::new(
+        "region-races",
+        "two tasks take a region away at the same instant, or one does while the other binds it",
+        races,
+    )
+};
+
+/// Whether it was done, and not refused because the region, or its driver, or its memory was gone.
+fn was_done(answer: Result<()>) -> Result<bool> {
+    const GONE: [Errno; 3] = [Errno::NODEV, Errno::NOENT, Errno::NXIO];
+    match answer {
+        Ok(()) => Ok(true),
+        Err(error) => {
+            let why = error
+                .downcast_ref::<std::io::Error>()
+                .and_then(Errno::from_io_error);
+            match why {
+                Some(why) if GONE.contains(&why) => Ok(false),
+                _ => Err(error),
+            }
+        }
+    }
+}
+
+/// Races `first` against `second` on a region that is committed, bound and open. Whatever came
+/// first, the region can be deleted and created again afterwards, and nothing of it is left.
+fn race(
+    what: &'static str,
+    first: impl Fn(&Region) -> Result<()> + Sync,
+    second: impl Fn(&Region) -> Result<()> + Sync,
+    judge: impl Fn(bool, bool) -> bool,
+) -> Result<()> {
+    const FEW: u32 = 6;
+
+    println!("{what}:");
+    let mut race = Race::new("done by the first task");
+    for _ in 0..race::rounds_or(FEW)? {
+        let region = Region::create(1)?;
+        region.bind()?;
+        let file = cxl::open()?;
+        let (first, second) =
+            race.run(|| was_done(first(&region)), || was_done(second(&region)))?;
+        ensure!(judge(first, second), "{what}: done: {first} and {second}");
+        race.count(first);
+        if region.path().exists() {
+            was_done(region.unbind())?;
+            region.delete()?;
+        }
+        expect_dead(&file)?;
+        let left = cxl::class_devices()?;
+        ensure!(left.is_empty(), "{what}: {left:?} is left");
+        cxl::delete_regions()?;
+    }
+    race.finish_few()
+}
+
+fn races() -> Result<()> {
+    cxl::load()?;
+    let bind_again = |region: &Region| -> Result<()> {
+        region.unbind()?;
+        // Somebody may have taken the region by then.
+        was_done(region.ask_to_bind()).map(drop)
+    };
+    race("delete, delete", Region::delete, Region::delete, |a, b| {
+        a != b
+    })?;
+    race("delete, unbind", Region::delete, Region::unbind, |a, _| a)?;
+    race(
+        "delete, unbind and bind",
+        Region::delete,
+        bind_again,
+        |a, _| a,
+    )?;
+    race("delete, commit=0", Region::delete, Region::reset, |a, _| a)?;
+    race(
+        "commit=0, commit=0",
+        Region::reset,
+        Region::reset,
+        |a, b| a && b,
+    )?;
+    race("commit=0, unbind", Region::reset, Region::unbind, |a, _| a)?;
+    race(
+        "commit=0, unbind and bind",
+        Region::reset,
+        bind_again,
+        |a, _| a,
+    )?;
+    cxl::unload()
+}
+
+pub const DELETE_DURING_PROBE: Scenario = Scenario {
+    limit: Duration::from_secs(300),
+    flavour: Some("debug"),
+    ..Scenario::new(
+        "region-delete-during-probe",
+        "a region is deleted while the driver is being bound to it",
+        delete_during_probe,
+    )
+};
+
+fn delete_during_probe() -> Result<()> {
+    const FEW: u32 = 10;
+
+    cxl::load()?;
+    let mut race = Race::new("bound before the delete");
+    for _ in 0..race::rounds_or(FEW)? {
+        let region = Region::create(1)?;
+        let (bound, deleted) = race.run(
+            || was_done(region.ask_to_bind()),
+            || was_done(region.delete()),
+        )?;
+        ensure!(deleted, "the region was not deleted");
+        race.count(bound);
+        let left = cxl::class_devices()?;
+        ensure!(left.is_empty(), "{left:?} is left");
+        cxl::delete_regions()?;
+    }
+    race.finish_few()?;
     cxl::unload()
 }

@@ -9,6 +9,10 @@ use kernel::prelude::*;
 #[path = "holdfast/cxl.rs"]
 pub mod cxl;
 
+#[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
+#[path = "holdfast/tests/cxl.rs"]
+mod tests;
+
 /// The abstraction as a module.
 struct HoldfastCxl;
 

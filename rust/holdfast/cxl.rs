@@ -317,7 +317,7 @@ impl<T: Driver> Adapter<T> {
     /// # Safety
     ///
     /// The CXL bus calls this with a device that it binds to this driver, and locks.
-    unsafe extern "C" fn probe_callback(device: *mut bindings::device) -> c_int {
+    pub(crate) unsafe extern "C" fn probe_callback(device: *mut bindings::device) -> c_int {
         // SAFETY: By the safety requirements. The bus matches regions only, and `Region` is one.
         let region = unsafe { &*device.cast::<Region<device::CoreInternal<'_>>>() };
 
@@ -368,6 +368,19 @@ pub enum State {
     ResetPending,
     /// It is in the decoders: there is memory behind it.
     Committed,
+}
+
+impl State {
+    /// What the kernel calls `state`, as `rust/helpers/cxl.c` asserts.
+    pub(crate) fn from_raw(state: c_uint) -> Self {
+        match state {
+            0 => Self::Idle,
+            1 => Self::InterleaveActive,
+            2 => Self::Active,
+            3 => Self::ResetPending,
+            _ => Self::Committed,
+        }
+    }
 }
 
 /// What the memory of a region is.
@@ -479,13 +492,7 @@ impl<Ctx: device::DeviceContext> Region<Ctx> {
     #[inline(never)]
     pub fn state(&self) -> State {
         // SAFETY: By the type invariants.
-        match unsafe { shims::holdfast_cxl_state(self.as_raw()) } {
-            0 => State::Idle,
-            1 => State::InterleaveActive,
-            2 => State::Active,
-            3 => State::ResetPending,
-            _ => State::Committed,
-        }
+        State::from_raw(unsafe { shims::holdfast_cxl_state(self.as_raw()) })
     }
 }
 
@@ -662,6 +669,19 @@ unsafe impl Send for Memory<'_> {}
 // SAFETY: All that can be done with a shared reference is to copy, which any number of tasks and
 // user space can do at once.
 unsafe impl Sync for Memory<'_> {}
+
+#[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
+impl<'a> Memory<'a> {
+    /// Memory that a test must neither drop nor copy from behind the end of `page`.
+    pub(crate) fn of_test(page: &'a mut [u8], length: usize) -> Self {
+        Self {
+            address: NonNull::from(page).cast(),
+            start: 0,
+            length,
+            _region: PhantomData,
+        }
+    }
+}
 
 impl Memory<'_> {
     /// Its first physical address.

@@ -31,7 +31,12 @@ from . import console, guest_image, kernel, kunit, machine, paths, results, self
 FLAVOURS = {"debug-kobject-release": 2, "debug": 1}
 KUNIT = "kunit"
 # One for each module with suites, in the order in which the guest loads them.
-KUNIT_RESULTS = ["kunit-x86_64", "kunit-x86_64-examples", "kunit-x86_64-cxl-examples"]
+KUNIT_RESULTS = [
+    "kunit-x86_64",
+    "kunit-x86_64-examples",
+    "kunit-x86_64-cxl",
+    "kunit-x86_64-cxl-examples",
+]
 _NO_LEAKS = "no-leaks"
 _MACHINE_SECONDS = 300.0
 """For booting, the leak check and powering off, beyond the scenarios' own limits."""

@@ -16,10 +16,11 @@ use crate::sample::{self, CXL_EXAMPLES, EXAMPLES, LIBRARY};
 use crate::scenario::{Machine, Scenario, Skip};
 
 /// Suites of the library, and those of the examples.
-const EXPECTED: [&str; 4] = [
+const EXPECTED: [&str; 5] = [
     "holdfast_object",
     "holdfast_registry",
     EXAMPLES,
+    cxl::CRATE,
     CXL_EXAMPLES,
 ];
 

@@ -560,7 +560,15 @@ impl Region<Bound> {
 
         // SAFETY: May be called anywhere that may sleep; the name is static.
         let address =
-            from_err_ptr(unsafe { shims::holdfast_cxl_map(start, size, name.as_char_ptr()) })?;
+            from_err_ptr(unsafe { shims::holdfast_cxl_map(start, size, name.as_char_ptr()) })
+                .inspect_err(|error| {
+                    if *error == EBUSY {
+                        dev_err!(
+                            self,
+                            "its memory is in use: unbind who has it, as /proc/iomem tells\n"
+                        );
+                    }
+                })?;
         // INVARIANT: Mapped just now.
         Ok(Memory {
             address: NonNull::new(address.cast()).ok_or(ENXIO)?,

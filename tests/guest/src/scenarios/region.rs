@@ -409,15 +409,55 @@ fn interleaved() -> Result<()> {
     cxl::unload()
 }
 
-pub const RACES: Scenario = Scenario {
-    limit: Duration::from_secs(300),
-    flavour: Some("debug"),
-    ..Scenario::new(
-        "region-races",
-        "two tasks take a region away at the same instant, or one does while the other binds it",
-        races,
-    )
-};
+const fn row(name: &'static str, description: &'static str, run: fn() -> Result<()>) -> Scenario {
+    Scenario {
+        limit: Duration::from_secs(300),
+        flavour: Some("debug"),
+        ..Scenario::new(name, description, run)
+    }
+}
+
+pub const DELETE_AGAINST_DELETE: Scenario = row(
+    "region-delete-against-delete",
+    "two tasks delete a region that is bound and open: one of them does it",
+    || race(Region::delete, Region::delete, |a, b| a != b),
+);
+
+pub const DELETE_AGAINST_UNBIND: Scenario = row(
+    "region-delete-against-unbind",
+    "a region that is open is deleted while its driver is unbound",
+    || race(Region::delete, Region::unbind, |deleted, _| deleted),
+);
+
+pub const DELETE_ACROSS_REBIND: Scenario = row(
+    "region-delete-across-rebind",
+    "a region that is open is deleted while its driver is unbound and bound again",
+    || race(Region::delete, bind_again, |deleted, _| deleted),
+);
+
+pub const DELETE_AGAINST_RESET: Scenario = row(
+    "region-delete-against-reset",
+    "a region that is bound and open is deleted while it is taken out of the decoders",
+    || race(Region::delete, Region::reset, |deleted, _| deleted),
+);
+
+pub const RESET_AGAINST_RESET: Scenario = row(
+    "region-reset-against-reset",
+    "two tasks take a region that is bound and open out of the decoders",
+    || race(Region::reset, Region::reset, |a, b| a && b),
+);
+
+pub const RESET_ACROSS_REBIND: Scenario = row(
+    "region-reset-across-rebind",
+    "a region that is open is taken out of the decoders while its driver is unbound and bound again",
+    || race(Region::reset, bind_again, |reset, _| reset),
+);
+
+fn bind_again(region: &Region) -> Result<()> {
+    region.unbind()?;
+    // Somebody may have taken the region by then.
+    was_done(region.ask_to_bind()).map(drop)
+}
 
 /// Whether it was done, and not refused because the region, or its driver, or its memory was gone.
 fn was_done(answer: Result<()>) -> Result<bool> {
@@ -436,17 +476,17 @@ fn was_done(answer: Result<()>) -> Result<bool> {
     }
 }
 
+/// How many rounds a race has that commits a region in each, unless the host asks for more.
+const FEW: u32 = 10;
+
 /// Races `first` against `second` on a region that is committed, bound and open. Whatever came
 /// first, the region can be deleted and created again afterwards, and nothing of it is left.
 fn race(
-    what: &'static str,
-    first: impl Fn(&Region) -> Result<()> + Sync,
-    second: impl Fn(&Region) -> Result<()> + Sync,
-    judge: impl Fn(bool, bool) -> bool,
+    first: fn(&Region) -> Result<()>,
+    second: fn(&Region) -> Result<()>,
+    judge: fn(bool, bool) -> bool,
 ) -> Result<()> {
-    const FEW: u32 = 6;
-
-    println!("{what}:");
+    cxl::load()?;
     let mut race = Race::new("done by the first task");
     for _ in 0..race::rounds_or(FEW)? {
         let region = Region::create(1)?;
@@ -454,7 +494,7 @@ fn race(
         let file = cxl::open()?;
         let (first, second) =
             race.run(|| was_done(first(&region)), || was_done(second(&region)))?;
-        ensure!(judge(first, second), "{what}: done: {first} and {second}");
+        ensure!(judge(first, second), "done: {first} and {second}");
         race.count(first);
         if region.path().exists() {
             was_done(region.unbind())?;
@@ -462,59 +502,20 @@ fn race(
         }
         expect_dead(&file)?;
         let left = cxl::class_devices()?;
-        ensure!(left.is_empty(), "{what}: {left:?} is left");
+        ensure!(left.is_empty(), "{left:?} is left");
         cxl::delete_regions()?;
     }
-    race.finish_few()
-}
-
-fn races() -> Result<()> {
-    cxl::load()?;
-    let bind_again = |region: &Region| -> Result<()> {
-        region.unbind()?;
-        // Somebody may have taken the region by then.
-        was_done(region.ask_to_bind()).map(drop)
-    };
-    race("delete, delete", Region::delete, Region::delete, |a, b| {
-        a != b
-    })?;
-    race("delete, unbind", Region::delete, Region::unbind, |a, _| a)?;
-    race(
-        "delete, unbind and bind",
-        Region::delete,
-        bind_again,
-        |a, _| a,
-    )?;
-    race("delete, commit=0", Region::delete, Region::reset, |a, _| a)?;
-    race(
-        "commit=0, commit=0",
-        Region::reset,
-        Region::reset,
-        |a, b| a && b,
-    )?;
-    race("commit=0, unbind", Region::reset, Region::unbind, |a, _| a)?;
-    race(
-        "commit=0, unbind and bind",
-        Region::reset,
-        bind_again,
-        |a, _| a,
-    )?;
+    race.finish_few()?;
     cxl::unload()
 }
 
-pub const DELETE_DURING_PROBE: Scenario = Scenario {
-    limit: Duration::from_secs(300),
-    flavour: Some("debug"),
-    ..Scenario::new(
-        "region-delete-during-probe",
-        "a region is deleted while the driver is being bound to it",
-        delete_during_probe,
-    )
-};
+pub const DELETE_DURING_PROBE: Scenario = row(
+    "region-delete-during-probe",
+    "a region is deleted while the driver is being bound to it",
+    delete_during_probe,
+);
 
 fn delete_during_probe() -> Result<()> {
-    const FEW: u32 = 10;
-
     cxl::load()?;
     let mut race = Race::new("bound before the delete");
     for _ in 0..race::rounds_or(FEW)? {

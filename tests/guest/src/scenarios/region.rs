@@ -449,7 +449,7 @@ pub const RESET_AGAINST_RESET: Scenario = row(
 
 pub const RESET_ACROSS_REBIND: Scenario = row(
     "region-reset-across-rebind",
-    "a region that is open is taken out of the decoders while its driver is unbound and bound again",
+    "an open region is taken out of the decoders while its driver is unbound and bound again",
     || race(Region::reset, bind_again, |reset, _| reset),
 );
 

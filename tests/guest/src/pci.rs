@@ -90,12 +90,26 @@ impl Device {
     ///
     /// Not by `new_id`: that takes no id for a driver whose own ids all have data, as those of
     /// drivers in Rust have.
+    ///
+    /// [`Overridden`] ends it.
     pub fn bind_by_override(&self, driver: &str) -> Result<()> {
         kernel::write(self.path().join("driver_override"), driver)?;
         kernel::write("/sys/bus/pci/drivers_probe", &self.address)?;
         match self.driver() {
             Some(bound) if bound == driver => Ok(()),
             bound => bail!("{} is bound to {bound:?}, not to {driver}", self.address),
+        }
+    }
+}
+
+/// A device that [`Device::bind_by_override`] is used on, until this is dropped.
+pub struct Overridden(pub Device);
+
+impl Drop for Overridden {
+    fn drop(&mut self) {
+        let path = self.0.path().join("driver_override");
+        if let Err(error) = kernel::write(path, "\n") {
+            println!("{} keeps its driver_override: {error:#}", self.0.address);
         }
     }
 }

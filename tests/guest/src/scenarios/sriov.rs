@@ -13,7 +13,7 @@ use anyhow::{bail, ensure, Context, Result};
 use rustix::io::Errno;
 
 use crate::kernel;
-use crate::pci::{self, Device};
+use crate::pci::{self, Device, Overridden};
 use crate::sample::{self, OpenFile, Sample, AT_ONCE_WITH_VFS, MODULE};
 use crate::scenario::{Expected, Scenario};
 use crate::vf::{self, VfSample, VF_DRIVER, VF_MODULE};
@@ -400,6 +400,7 @@ pub const NVME: Scenario = Scenario::new(
 fn nvme() -> Result<()> {
     let sample = VfSample::load()?;
     let pf = Device::find(pci::NVME)?;
+    let _overridden = Overridden(pf.clone());
     pf.bind_by_override(sample::DRIVER)?;
     let file = OpenFile::open(sample::node_of(sample::CLASS, &pf)?)?;
     let status = file.status()?;

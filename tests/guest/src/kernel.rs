@@ -144,7 +144,6 @@ pub fn taint_names(flags: u64) -> String {
 }
 
 pub const TAINT_BAD_PAGE: u64 = 1 << 5;
-pub const TAINT_DIE: u64 = 1 << 7;
 pub const TAINT_WARN: u64 = 1 << 9;
 pub const TAINT_OOT_MODULE: u64 = 1 << 12;
 pub const TAINT_UNSIGNED_MODULE: u64 = 1 << 13;

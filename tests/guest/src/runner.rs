@@ -202,9 +202,6 @@ fn check_state(scenario: &Scenario, taint: u64, lockdep: Option<bool>) -> Result
     if expects("KASAN") {
         allowed |= kernel::TAINT_BAD_PAGE | kernel::TAINT_WARN;
     }
-    if expects("null-ptr-deref") {
-        allowed |= kernel::TAINT_DIE;
-    }
     if expects("WARNING") {
         allowed |= kernel::TAINT_WARN;
     }

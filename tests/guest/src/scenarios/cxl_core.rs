@@ -3,19 +3,15 @@
 //! What stock 7.3.4's own CXL core gets wrong. No module of this project is loaded: what is reported
 //! here is not the library's fault, and a report that looks like these is not either.
 
-use std::fs::{self, File};
-use std::hint;
-use std::io::Write;
-use std::os::unix::fs::FileExt;
-use std::os::unix::process::ExitStatusExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{anyhow, bail, ensure, Context, Result};
+use anyhow::{anyhow, ensure, Context, Result};
 
 use crate::cxl::{self, Region};
 use crate::kernel::{self, Log, Setting};
@@ -189,92 +185,4 @@ fn killed_delete() -> Result<()> {
     );
     println!("{decoder} has {found}, which does not exist any more");
     Ok(())
-}
-
-pub const RELEASED_TWICE: Scenario = Scenario {
-    limit: Duration::from_secs(400),
-    ..scenario(
-        "cxl-core-released-twice",
-        "stock core: dpa_size against the unbind of the endpoint port gives the capacity back twice",
-        &[
-            Expected {
-                pattern: concat!(
-                    r"WARNING: \S*devres\.[ch]:\d+ at ",
-                    r"(devm_cxl_dpa_release|cxl_dpa_free|dpa_size_store|devm_remove_action)\+",
-                    r"(?s:.)* dpa_size_store\+",
-                ),
-                reason: "devres has taken the action already, which the core does not look at",
-            },
-            Expected {
-                pattern: r"KASAN: null-ptr-deref(?s:.)*\bcxl_dpa_release\+",
-                reason: "the action releases what has been released",
-            },
-        ],
-        released_twice,
-    )
-};
-
-fn released_twice() -> Result<()> {
-    begin()?;
-    // What the unbind has left when it dies is of no use to anybody, and the report must come.
-    kernel::write("/proc/sys/kernel/panic_on_oops", "0")?;
-    let targets = cxl::targets()?;
-    let memory = targets[0].memory.clone();
-    // Whoever looks for poison holds the lock meanwhile that the other two wait for.
-    let poison = device(&targets[1].memory).join("trigger_poison_list");
-    let stop = Arc::new(AtomicBool::new(false));
-    let holder = thread::spawn({
-        let stop = stop.clone();
-        move || -> Result<()> {
-            while !stop.load(Ordering::Acquire) {
-                kernel::write(&poison, "1")?;
-            }
-            Ok(())
-        }
-    });
-    let begun = Instant::now();
-    for round in 0.. {
-        ensure!(
-            begun.elapsed() < Duration::from_secs(300),
-            "not in {round} rounds"
-        );
-        let targets = cxl::targets()?;
-        let target = targets
-            .iter()
-            .find(|target| target.memory == memory)
-            .context("the memory device is not there")?;
-        let decoder = device(&target.decoder);
-        kernel::write(decoder.join("mode"), "ram")?;
-        kernel::write(decoder.join("dpa_size"), "0x10000000")?;
-        let size = File::options().write(true).open(decoder.join("dpa_size"))?;
-
-        // In a process, as it dies of it.
-        let script = format!(
-            "read go; echo {} >/sys/bus/cxl/drivers/cxl_port/unbind",
-            target.endpoint
-        );
-        let mut unbind = Command::new("sh")
-            .args(["-c", &script])
-            .stdin(Stdio::piped())
-            .spawn()?;
-        let mut go = unbind.stdin.take().context("the unbind has no input")?;
-        go.write_all(b"go\n")?;
-        for _ in 0..(round % 40) * 20_000 {
-            hint::spin_loop();
-        }
-        let answer = size.write_at(b"0", 0);
-        let status = unbind.wait()?;
-        if status.signal().is_some() {
-            println!("round {round}: the unbind died; dpa_size answered {answer:?}");
-            return Ok(());
-        }
-        if !status.success() {
-            bail!("round {round}: the unbind failed: {status}");
-        }
-        let bound = device(&memory).join("driver");
-        wait::until("the memory device is unbound", LONG, || Ok(!bound.exists()))?;
-        cxl::bind("cxl/drivers/cxl_mem", &memory, 2)?;
-    }
-    stop.store(true, Ordering::Release);
-    holder.join().map_err(|_| anyhow!("the holder panicked"))?
 }

@@ -87,5 +87,4 @@ pub static ALL: &[Scenario] = &[
     faulty::DEVM_CHARDEV,
     cxl_core::ATTRIBUTES,
     cxl_core::KILLED_DELETE,
-    cxl_core::RELEASED_TWICE,
 ];

@@ -20,6 +20,7 @@
 //! - [`attribute`] puts files of sysfs on an object, which end with it.
 //! - [`work`], [`timer`] and [`irq`] call the driver while the object is registered, and end with
 //!   that.
+//! - [`registry`] lets user space create and delete objects by name.
 //! - [`pci::sriov`] makes a PCI driver the driver of a physical function, and gives the drivers of
 //!   its virtual functions what they may see of it. [`pci::RescanLock`] is the lock under which
 //!   they come and go.
@@ -123,6 +124,8 @@ pub mod pci;
 mod platform;
 #[path = "holdfast/protocol.rs"]
 mod protocol;
+#[path = "holdfast/registry.rs"]
+pub mod registry;
 #[path = "holdfast/revocable.rs"]
 pub mod revocable;
 #[path = "holdfast/shims.rs"]

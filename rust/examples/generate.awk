@@ -3,9 +3,9 @@
 # Makes a crate of KUnit tests of what collect.sh has kept: one test for each
 # example, named after the file and the item that it stands at.
 #
-#	awk -v src=DIRECTORY -f generate.awk FILE...
+#	awk -v src=DIRECTORY -v crate=NAME -f generate.awk FILE...
 #
-# DIRECTORY is where rust/holdfast.rs is below. The first line of each FILE is the
+# DIRECTORY is where rust/NAME.rs, the root of the crate, is below. The first line of each FILE is the
 # path of a source file as rustdoc calls it; the rest is what rustdoc made of the
 # example.
 
@@ -169,7 +169,7 @@ BEGIN {
 	emit("")
 	emit("module! {")
 	emit("    type: Examples,")
-	emit("    name: \"holdfast_examples\",")
+	emit("    name: \"" crate "_examples\",")
 	emit("    authors: [\"The Holdfast authors\"],")
 	emit("    description: \"The examples in the documentation of Holdfast\",")
 	emit("    license: \"GPL\",")
@@ -183,7 +183,7 @@ BEGIN {
 	emit("    }")
 	emit("}")
 	emit("")
-	emit("#[kunit_tests(holdfast_examples)]")
+	emit("#[kunit_tests(" crate "_examples)]")
 	emit("mod examples {")
 	emit("    use kernel::{")
 	emit("        kunit::{")

@@ -79,6 +79,8 @@ bool holdfast_slots_have(unsigned long door);
 unsigned long holdfast_slots_next(unsigned long task, unsigned int *position);
 
 unsigned int holdfast_kunit_race_rounds(void);
+bool holdfast_kunit_kill(void);
+bool holdfast_kunit_revive(void);
 struct file *holdfast_kunit_open(dev_t devt, int flags);
 long holdfast_kunit_map(struct file *file, size_t length, bool writable);
 

@@ -9,6 +9,7 @@
 #include <linux/mman.h>
 #include <linux/moduleparam.h>
 #include <linux/path.h>
+#include <linux/sched/signal.h>
 
 #ifdef HOLDFAST_KUNIT_TEST
 /* Few under KASAN, which is emulated where there is no KVM. */
@@ -22,6 +23,27 @@ MODULE_PARM_DESC(race_rounds, "how many rounds each race of the KUnit suites has
 unsigned int holdfast_kunit_race_rounds(void)
 {
 	return holdfast_race_rounds;
+}
+
+/*
+ * Has the current task, which is a thread of the kernel, be killed, as far as
+ * those who wait for a fatal signal can tell; and takes it back. Whether they
+ * can tell.
+ */
+bool holdfast_kunit_kill(void)
+{
+	allow_signal(SIGKILL);
+	send_sig(SIGKILL, current, 1);
+	return fatal_signal_pending(current);
+}
+
+bool holdfast_kunit_revive(void)
+{
+	bool killed = fatal_signal_pending(current);
+
+	disallow_signal(SIGKILL);
+	flush_signals(current);
+	return killed;
 }
 
 /*

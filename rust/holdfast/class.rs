@@ -94,6 +94,19 @@ impl Class {
     pub(crate) fn prefix(&self) -> &'static CStr {
         self.prefix
     }
+
+    /// The number of the object of this class that is called `name`; none if no object can be.
+    pub(crate) fn number_of(&self, name: &[u8]) -> Option<usize> {
+        let digits = name.strip_prefix(self.prefix.to_bytes())?;
+        // As the kernel prints it: one name for one number.
+        if digits.is_empty() || digits.len() > 1 && digits[0] == b'0' {
+            return None;
+        }
+        digits.iter().try_fold(0usize, |number, digit| {
+            let digit = digit.is_ascii_digit().then(|| usize::from(digit - b'0'))?;
+            number.checked_mul(10)?.checked_add(digit)
+        })
+    }
 }
 
 /// A class as the driver core knows it.
@@ -233,12 +246,41 @@ pub(crate) unsafe fn initialise() {
 
 /// Takes the lowest free number of `pool`.
 pub(crate) fn take_number(pool: &mut IdPool, flags: Flags) -> Result<usize> {
+    take_number_if(pool, flags, |_| true)
+}
+
+/// Takes the lowest free number of `pool`, if it is `wanted`; else [`EBUSY`].
+fn take_number_if(
+    pool: &mut IdPool,
+    flags: Flags,
+    wanted: impl Fn(usize) -> bool,
+) -> Result<usize> {
     loop {
         if let Some(number) = pool.find_unused_id(0) {
+            if !wanted(number.as_usize()) {
+                return Err(EBUSY);
+            }
             return Ok(number.acquire());
         }
         let resizer = pool.grow_request().ok_or(ENOSPC)?.realloc(flags)?;
         pool.grow(resizer);
+    }
+}
+
+/// The lowest free number in the class that `description` describes.
+#[inline(never)]
+pub(crate) fn next_number(description: &Class) -> usize {
+    let mut classes = CLASSES.lock();
+    let Some(entry) = classes
+        .iter_mut()
+        .find(|entry| *entry.class.name == *description.name)
+    else {
+        return 0;
+    };
+    match entry.numbers.find_unused_id(0) {
+        Some(number) => number.as_usize(),
+        // It is full, and grows with the next object.
+        None => entry.numbers.capacity(),
     }
 }
 
@@ -255,9 +297,11 @@ pub(crate) struct Membership {
 impl Membership {
     /// Joins the class that `description` describes, and registers it if nobody has.
     ///
+    /// The number is the lowest that is free. If `wanted` is another one, [`EBUSY`].
+    ///
     /// May sleep.
     #[inline(never)]
-    pub(crate) fn new(description: &Class) -> Result<Self> {
+    pub(crate) fn new(description: &Class, wanted: Option<usize>) -> Result<Self> {
         let mut classes = CLASSES.lock();
 
         let index = match classes
@@ -284,7 +328,8 @@ impl Membership {
         };
 
         let entry = &mut classes[index];
-        match take_number(&mut entry.numbers, GFP_KERNEL) {
+        let is_wanted = |number| wanted.is_none_or(|wanted| wanted == number);
+        match take_number_if(&mut entry.numbers, GFP_KERNEL, is_wanted) {
             Ok(number) => {
                 entry.members += 1;
                 // INVARIANT: Counted above.

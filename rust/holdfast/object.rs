@@ -847,9 +847,7 @@ impl Header {
     /// Names the device after its class and its number there.
     #[inline(never)]
     fn set_name(&self, class: &Class) -> Result {
-        // SAFETY: By the type invariants, no registration has begun, so only the caller uses this.
-        let membership = unsafe { &*self.membership.get() };
-        let number = membership.as_ref().map_or(0, Membership::number);
+        let number = self.number();
 
         // SAFETY: `device` is initialised. The format takes a string and an unsigned integer.
         to_result(unsafe {
@@ -926,6 +924,13 @@ impl Header {
         core::ptr::from_ref(self.functions).cast()
     }
 
+    /// The number in the class, of an object whose registration has not begun.
+    pub(crate) fn number(&self) -> usize {
+        // SAFETY: By the type invariants, no registration has begun, so only the caller uses this.
+        let membership = unsafe { &*self.membership.get() };
+        membership.as_ref().map_or(0, Membership::number)
+    }
+
     /// The functions of the driver, for whoever is inside.
     pub(crate) fn functions(&self) -> &Functions {
         self.functions
@@ -989,7 +994,7 @@ impl Header {
 
     /// Asks for the end of the registration, and does not wait for it.
     #[inline(never)]
-    fn unregister_deferred(&self) {
+    pub(crate) fn unregister_deferred(&self) {
         let reference = Reference::new(&self.revocable);
         // SAFETY: By the type invariants, the work is initialised. Once it is queued, the reference
         // is its own.
@@ -1527,7 +1532,18 @@ impl<T: Operations> Unregistered<T> {
     where
         Error: From<E>,
     {
-        let membership = Membership::new(&T::CLASS)?;
+        Self::with_number(data, None)
+    }
+
+    /// The same, if the number that it gets in its class is `wanted`; else [`EBUSY`].
+    pub(crate) fn with_number<E>(
+        data: impl PinInit<T::Data, E>,
+        wanted: Option<usize>,
+    ) -> Result<Self>
+    where
+        Error: From<E>,
+    {
+        let membership = Membership::new(&T::CLASS, wanted)?;
         let object = KBox::try_pin_init::<Error>(
             try_pin_init!(Object::<T> {
                 header <- Header::new(Object::<T>::DEVICE, &Object::<T>::FUNCTIONS, membership),
@@ -1670,6 +1686,13 @@ impl<T: Operations> Registration<T> {
     /// A reference to the object, which outlives its registration.
     pub fn reference(&self) -> ARef<Object<T>> {
         self.object.clone()
+    }
+
+    /// Gives up the right to end the registration by a drop, to who has found another way.
+    pub(crate) fn leave_to_others(self) {
+        let this = core::mem::ManuallyDrop::new(self);
+        // SAFETY: `this` is neither used again nor dropped, so the reference is moved.
+        drop(unsafe { core::ptr::read(&this.object) });
     }
 }
 

@@ -104,6 +104,10 @@ extern "C" {
     #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
     pub(crate) fn holdfast_kunit_race_rounds() -> c_uint;
     #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
+    pub(crate) fn holdfast_kunit_kill() -> bool;
+    #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
+    pub(crate) fn holdfast_kunit_revive() -> bool;
+    #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
     pub(crate) fn holdfast_kunit_open(devt: bindings::dev_t, flags: c_int) -> *mut bindings::file;
     #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
     pub(crate) fn holdfast_kunit_map(

@@ -24,6 +24,8 @@ mod log;
 mod managed;
 #[path = "tests/memory.rs"]
 mod memory;
+#[path = "tests/registry.rs"]
+mod registry;
 #[cfg(CONFIG_PCI)]
 #[path = "tests/rescan.rs"]
 mod rescan;

@@ -8,7 +8,8 @@
  * reference to its memory, and takes that for the right to unregister it. Two deletes
  * both find it, or one finds it and the unbind comes first; the second to arrive
  * misses the action, and devres warns. Had delete_store() unregistered the region by
- * itself, it would have been twice.
+ * itself, it would have been twice. And after an unbind and a bind there is another
+ * region of that name, which the delete leaves alone and says that it has deleted.
  *
  * With Holdfast one compare-and-exchange decides who unregisters. Everybody else
  * returns when that is done, and learns that it was somebody else.

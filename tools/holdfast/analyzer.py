@@ -62,6 +62,9 @@ def run(_arguments: argparse.Namespace) -> int:
     library = paths.CHECKOUT / "rust/holdfast.rs"
     crates.append(_crate("holdfast", library, like, common))
     with_library = [*common, {"crate": len(crates) - 1, "name": "holdfast"}]
+    cxl = paths.CHECKOUT / "rust/holdfast_cxl.rs"
+    crates.append(_crate("holdfast_cxl", cxl, like, with_library))
+    with_library.append({"crate": len(crates) - 1, "name": "holdfast_cxl"})
     samples: dict[str, int] = {}
     for sample in sorted((paths.CHECKOUT / "samples").glob("*.rs")):
         samples[sample.stem] = len(crates)

@@ -21,6 +21,7 @@ from . import console, machine, splats
 _SECONDS = 420.0
 _STEPS = ("loaded", "read", "vfs-on", "vfs-off", "stock-c", "unbound", "no-vf-left")
 _STEPS += ("unloaded", "library-unloaded")
+_STEPS += ("region", "region-written", "region-deleted", "region-again")
 _KASAN = splats.Expectation(r"BUG: KASAN: slab-use-after-free in faulty_read", "the fault")
 _ANY_KASAN = splats.Expectation(r"BUG: KASAN: slab-use-after-free", "the fault, again")
 _RESCAN_LOCK = splats.Expectation(
@@ -130,6 +131,27 @@ class _Teller:
     def _library_unloaded(self, _facts: dict[str, Any]) -> None:
         _good("close drops the last reference, and rmmod of the library succeeds")
 
+    def _region(self, facts: dict[str, Any]) -> None:
+        _heading("A CXL region is deleted under an open file and a touched mapping")
+        _explain(
+            "samples/cxl_region.rs, with no unsafe in it, is bound to a region and offers its "
+            "memory as a file. User space deletes the region while it uses both."
+        )
+        of = "one memory device" if facts["ways"] == 1 else f"{facts['ways']} memory devices"
+        size = facts["size"] >> 20
+        _good(f"{facts['name']}, {size} MiB interleaved over {of}, is {facts['node']}")
+
+    def _region_written(self, facts: dict[str, Any]) -> None:
+        _good(f"a pattern is written to the file and read through mmap: {facts['checksum']}")
+
+    def _region_deleted(self, facts: dict[str, Any]) -> None:
+        _good(f"delete_region: returned after {facts['milliseconds']} ms, the file still open")
+        _good("read, write, seek, ioctl, mmap: ENODEV; poll: HUP and ERR")
+        _good(f"another process touches what it had mapped: signal {facts['signal']}, SIGBUS")
+
+    def _region_again(self, facts: dict[str, Any]) -> None:
+        _good(f"{facts['name']} is created again; the memory has the same checksum")
+
 
 def _problems(teller: _Teller, outcome: machine.Outcome) -> list[str]:
     """Return what did not happen as told."""
@@ -140,7 +162,7 @@ def _problems(teller: _Teller, outcome: machine.Outcome) -> list[str]:
     reports = outcome.scanner.reports
     if not splats.judge(reports, "stock-c", [_KASAN, _ANY_KASAN]).clean:
         problems.append("the kernel's reports on the C driver are not KASAN's use after free")
-    allowed = {"sample": [], "holdfast": [_RESCAN_LOCK], splats.OUTSIDE: []}
+    allowed = {"sample": [], "holdfast": [_RESCAN_LOCK], "region": [], splats.OUTSIDE: []}
     for section, expected in allowed.items():
         for report in splats.judge(reports, section, expected).unexpected:
             problems.append(f"the kernel reported: {report.title}")
@@ -174,7 +196,7 @@ def run(_arguments: argparse.Namespace) -> int:
         on_console=teller.console,
         on_result=teller.result,
     )
-    console.note("\nStill to come: the deadlock of SR-IOV against removal, and CXL regions.")
+    console.note("\nStill to come: the deadlock of SR-IOV against removal.")
     problems = _problems(teller, outcome)
     if problems:
         console.note("")

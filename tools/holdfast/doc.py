@@ -24,25 +24,30 @@ def _for_rustdoc(options: list[str]) -> list[str]:
     return kept
 
 
-def command(output: Path, *options: str) -> tuple[list[str], dict[str, str]]:
-    """Tell how to run rustdoc on the library as kbuild compiled it in `output`, and where."""
-    build_env, compiled_with = modules.rustc_command(output, "rust/holdfast.o")
+CRATES = ["holdfast", "holdfast_cxl"]
+"""The library, and what it has for a bus whose modules it must not need."""
+
+
+def command(output: Path, crate: str, *options: str) -> tuple[list[str], dict[str, str]]:
+    """Tell how to run rustdoc on a crate as kbuild compiled it in `output`, and where."""
+    build_env, compiled_with = modules.rustc_command(output, f"rust/{crate}.o")
     env = toolchain.environment() | build_env
     return [env["RUSTDOC"], *_for_rustdoc(compiled_with), *options], env
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    """Document the library crate with the options that kbuild compiled it with."""
+    """Document the library's crates with the options that kbuild compiled them with."""
     kernel_ = kernel.ensure("debug")
     output = paths.BUILD / "modules" / "stock-debug"
     modules.build(kernel_, output)
-    rustdoc, env = command(output, *LINTS, "--output", str(paths.BUILD / "doc"))
-    console.step(
-        "Documenting the library",
-        rustdoc,
-        log=paths.LOGS / "doc.log",
-        cwd=output,
-        env=env,
-    )
-    console.note("build/doc/holdfast/index.html")
+    for crate in CRATES:
+        rustdoc, env = command(output, crate, *LINTS, "--output", str(paths.BUILD / "doc"))
+        console.step(
+            f"Documenting {crate}",
+            rustdoc,
+            log=paths.LOGS / f"doc-{crate}.log",
+            cwd=output,
+            env=env,
+        )
+        console.note(f"build/doc/{crate}/index.html")
     return 0

@@ -48,8 +48,8 @@ def sync(tree: Path) -> int:
         ["rsync", "-rp", "--links", "--checksum", "--delete", "--delete-excluded"]
         + ["--exclude=*.o", "--exclude=.*.cmd", "--exclude=*.ko", "--exclude=*.mod"]
         + ["--exclude=*.mod.c", "--exclude=modules.order", "--exclude=*.rmeta"]
-        + ["--exclude=exports_generated.h", "--exclude=holdfast_examples.rs"]
-        + ["--exclude=.examples", "--exclude=examples.log"]
+        + ["--exclude=exports*_generated.h", "--exclude=*_examples.rs"]
+        + ["--exclude=*_examples.parts", "--exclude=*_examples.log"]
         + ["--exclude=target", *present, str(target)],
         log=paths.LOGS / "intree.log",
     )

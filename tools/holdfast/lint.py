@@ -237,19 +237,20 @@ def examples_of_items() -> list[str]:
     output = paths.BUILD / "modules" / "stock-debug"
     modules.build(kernel.ensure("debug"), output)
     directory = paths.BUILD / "lint" / "items"
-    rustdoc, env = doc.command(
-        output, "-Zunstable-options", "--output-format=json", "--output", str(directory)
-    )
-    console.step(
-        "Asking rustdoc what is public",
-        rustdoc,
-        log=paths.LOGS / "lint-items.log",
-        cwd=output,
-        env=env,
-    )
-    described = json.loads((directory / "holdfast.json").read_text())
     prefix = f"{paths.CHECKOUT}/"
-    return found + [finding.removeprefix(prefix) for finding in examples.missing(described)]
+    as_json = ["-Zunstable-options", "--output-format=json", "--output", str(directory)]
+    for crate in doc.CRATES:
+        rustdoc, env = doc.command(output, crate, *as_json)
+        console.step(
+            f"Asking rustdoc what is public in {crate}",
+            rustdoc,
+            log=paths.LOGS / f"lint-items-{crate}.log",
+            cwd=output,
+            env=env,
+        )
+        described = json.loads((directory / f"{crate}.json").read_text())
+        found += [finding.removeprefix(prefix) for finding in examples.missing(described)]
+    return found
 
 
 def checkpatch() -> list[str]:

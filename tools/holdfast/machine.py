@@ -56,9 +56,10 @@ _COMMON_COMMAND_LINE = (
 )
 
 # Root port rp1: a NIC with 8 VFs. rp2: an NVMe controller with 4. rp3: free, to plug into.
-# Behind the CXL host bridge: 256 MiB of volatile memory.
+# Behind the CXL host bridge: two devices with 256 MiB of volatile memory each.
 DEVICES = (
     ("-object", "memory-backend-ram,id=cxl-memory0,share=on,size=256M"),
+    ("-object", "memory-backend-ram,id=cxl-memory1,share=on,size=256M"),
     # Native PCIe hotplug, as on hardware, not ACPI's.
     ("-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"),
     ("-device", "pcie-root-port,id=rp1,chassis=1,slot=1"),
@@ -73,7 +74,9 @@ DEVICES = (
     ("-device", "pcie-root-port,id=rp3,chassis=3,slot=3"),
     ("-device", "pxb-cxl,id=cxl.1,bus=pcie.0,bus_nr=12"),
     ("-device", "cxl-rp,id=cxl-rp0,bus=cxl.1,port=0,chassis=4,slot=4"),
-    ("-device", "cxl-type3,id=cxl-mem0,bus=cxl-rp0,volatile-memdev=cxl-memory0"),
+    ("-device", "cxl-type3,id=cxl-mem0,bus=cxl-rp0,volatile-memdev=cxl-memory0,sn=1"),
+    ("-device", "cxl-rp,id=cxl-rp1,bus=cxl.1,port=1,chassis=5,slot=5"),
+    ("-device", "cxl-type3,id=cxl-mem1,bus=cxl-rp1,volatile-memdev=cxl-memory1,sn=2"),
 )
 
 

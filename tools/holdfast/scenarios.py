@@ -42,7 +42,12 @@ from . import (
 FLAVOURS = {"debug-kobject-release": 2, "debug": 1}
 KUNIT = "kunit"
 # One for each module with suites, in the order in which the guest loads them.
-KUNIT_RESULTS = ["kunit-x86_64", "kunit-x86_64-examples"]
+KUNIT_RESULTS = [
+    "kunit-x86_64",
+    "kunit-x86_64-examples",
+    "kunit-x86_64-cxl",
+    "kunit-x86_64-cxl-examples",
+]
 _NO_LEAKS = "no-leaks"
 _MACHINE_SECONDS = 300.0
 """For booting, the leak check and powering off, beyond the scenarios' own limits."""
@@ -156,7 +161,9 @@ def _judge_machine(
                 problem.append(f"  (no report matches /{expectation.pattern}/)")
         good = passed and verdict.clean
         why_not_run = skipped if good else None
-        cases.append(results.Case(scenario.name, good, why_not_run, "\n".join(problem)))
+        # What a scenario that passed has measured is worth keeping.
+        lines = remarks if good else problem
+        cases.append(results.Case(scenario.name, good, why_not_run, "\n".join(lines)))
     if _NO_LEAKS in progress.verdicts:
         passed, _ = progress.verdicts[_NO_LEAKS]
         problem = [] if passed else list(progress.remarks.get(_NO_LEAKS, []))
@@ -285,7 +292,7 @@ def _judge_kunit(done: _Done) -> bool:
     ktap = [str(line) for line in results.kernel_parser().extract_tap_lines(printed)]
     cases = list(done.cases)
     failed = False
-    # The library's suites, and the examples.
+    # The library's suites, and the examples of each crate.
     for name, document in itertools.zip_longest(KUNIT_RESULTS, results.separate(ktap)):
         counts = results.parse(document or [], show=True).counts
         if name and counts.total():

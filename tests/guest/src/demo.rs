@@ -10,10 +10,12 @@ use std::time::Instant;
 use anyhow::{ensure, Context, Result};
 use serde_json::{json, Value};
 
+use crate::cxl::{self, Region};
 use crate::kernel;
+use crate::mailbox::Part;
 use crate::pci::{self, Device};
 use crate::sample::{self, Sample, AT_ONCE, AT_ONCE_WITH_VFS, MODULE};
-use crate::scenarios::faulty;
+use crate::scenarios::{faulty, region};
 use crate::wait;
 
 fn tell(step: &str, mut facts: Value) {
@@ -32,7 +34,8 @@ fn section<T>(name: &str, story: impl FnOnce() -> Result<T>) -> Result<T> {
 pub fn run() -> Result<()> {
     section("sample", the_sample)?;
     section("stock-c", stock_c)?;
-    section("holdfast", holdfast)
+    section("holdfast", holdfast)?;
+    section("region", region)
 }
 
 fn the_sample() -> Result<()> {
@@ -136,4 +139,46 @@ fn holdfast() -> Result<()> {
     sample::unload_library()?;
     tell("library-unloaded", json!({}));
     Ok(())
+}
+
+fn region() -> Result<()> {
+    const LENGTH: usize = 1 << 20;
+
+    cxl::load()?;
+    let ways = cxl::targets()?.len().min(2);
+    let region = Region::create(ways)?;
+    region.bind()?;
+    let node = cxl::node()?;
+    tell(
+        "region",
+        json!({"name": region.name, "node": node, "ways": ways, "size": region.size()}),
+    );
+
+    let file = cxl::open()?;
+    file.write_all_at(&region::patterns(LENGTH, 0x5a), 0)?;
+    let mut part = Part::start("region-touch")?;
+    let sum = region::checksum(&region::mapped(&file, LENGTH)?);
+    tell("region-written", json!({"checksum": format!("{sum:#x}")}));
+
+    let deleted = region.clone();
+    let ((), elapsed) = wait::quietly_within("delete_region", AT_ONCE, move || deleted.delete())?;
+    region::expect_dead(&file)?;
+    drop(file);
+    part.go();
+    let signal = part.signal()?;
+    tell(
+        "region-deleted",
+        json!({"milliseconds": elapsed.as_millis() as u64, "signal": signal}),
+    );
+
+    cxl::delete_regions()?;
+    let again = Region::create(ways)?;
+    again.bind()?;
+    let file = cxl::open()?;
+    let found = region::checksum(&region::read_at(&file, LENGTH, 0)?);
+    ensure!(found == sum, "checksum {found:#x}, not {sum:#x}");
+    drop(file);
+    tell("region-again", json!({"name": again.name}));
+    cxl::delete_regions()?;
+    cxl::unload()
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{bail, ensure, Context, Result};
 use rustix::io::Errno;
 
+use crate::cxl;
 use crate::kernel;
 use crate::sample::{self, AT_ONCE, LIBRARY};
 use crate::scenario::Skip;
@@ -172,7 +173,10 @@ const READY: &str = "ready";
 
 /// The part of the other process.
 pub fn part(name: &str) -> Result<ExitCode> {
-    let file = open()?;
+    let file = match name {
+        "region-touch" => cxl::open()?,
+        _ => open()?,
+    };
     match name {
         "touch-again" | "touch-first" => {
             let mapping = Mapping::new(&file, 1, Access::Read)?;
@@ -183,6 +187,13 @@ pub fn part(name: &str) -> Result<ExitCode> {
             drop(file);
             pause()?;
             println!("touched: {:?}", mapping.figures());
+        }
+        "region-touch" => {
+            let mapping = Mapping::new(&file, 16, Access::Write)?;
+            drop(file);
+            mapping.store(0, 1);
+            pause()?;
+            mapping.store(0, 2);
         }
         "signal" => {
             sys::want_signals(&file)?;

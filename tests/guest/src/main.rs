@@ -8,12 +8,14 @@
 //! cannot be taken down by it; markers in the kernel log tell it which scenario
 //! a report belongs to.
 
+mod cxl;
 mod demo;
 mod kernel;
 mod mailbox;
 mod monitor;
 mod pci;
 mod race;
+mod rounds;
 mod runner;
 mod sample;
 mod scenario;

@@ -176,6 +176,13 @@ fn one(scenario: &Scenario, output: &mut impl Write) -> Result<Verdict> {
         kernel::show_blocked_tasks();
         return Ok(verdict);
     }
+    if matches!(scenario.machine, Machine::Own(_)) && !scenario.expected.is_empty() {
+        // Nothing runs after it, and what the kernel reported can have broken what would be needed.
+        if matches!(verdict, Verdict::Passed) {
+            check_state(scenario, taint, lockdep)?;
+        }
+        return Ok(verdict);
+    }
     // Also after a failure, so that the next one begins where it expects to.
     let cleaned = sample::clean_up(scenario.pins_library);
     if !matches!(verdict, Verdict::Passed) {
@@ -207,7 +214,9 @@ fn check_state(scenario: &Scenario, taint: u64, lockdep: Option<bool>) -> Result
     if new != 0 {
         bail!("it tainted the kernel: {}", kernel::taint_names(new));
     }
-    if lockdep == Some(true) && kernel::lockdep_is_on() == Some(false) && !expects("KASAN") {
+    // Both turn it off.
+    let off = expects("KASAN") || expects("circular locking");
+    if lockdep == Some(true) && kernel::lockdep_is_on() == Some(false) && !off {
         bail!("lockdep was on before and is off now");
     }
     if let Ok(pf) = pci::Device::find(pci::IGB) {

@@ -10,15 +10,18 @@ use std::time::Duration;
 use anyhow::{anyhow, bail, ensure, Context, Result};
 use rustix::io::Errno;
 
+use crate::cxl;
 use crate::kernel;
 use crate::mailbox;
 use crate::pci::{self, Device};
 use crate::scenario::Skip;
+use crate::scenarios::registry;
 use crate::vf;
 use crate::wait;
 
 pub const LIBRARY: &str = "holdfast";
 pub const EXAMPLES: &str = "holdfast_examples";
+pub const CXL_EXAMPLES: &str = "holdfast_cxl_examples";
 pub const MODULE: &str = "holdfast_sriov_pf";
 pub const DRIVER: &str = MODULE;
 pub const CLASS: &str = "/sys/class/holdfast_pf";
@@ -173,12 +176,21 @@ pub fn expect_no_class_device() -> Result<()> {
 /// Brings everything back to where scenarios begin: no module loaded, no VF on,
 /// the igb there; but for the library if that is pinned. Says what could not be undone.
 pub fn clean_up(library_is_pinned: bool) -> Result<()> {
-    for module in [MODULE, vf::VF_MODULE, FORGETFUL, mailbox::MODULE, EXAMPLES] {
+    for module in [
+        MODULE,
+        vf::VF_MODULE,
+        FORGETFUL,
+        mailbox::MODULE,
+        registry::MODULE,
+        EXAMPLES,
+        CXL_EXAMPLES,
+    ] {
         if kernel::module_is_loaded(module) {
             kernel::wait_until_unused(module)?;
             kernel::rmmod(module).with_context(|| format!("rmmod {module} after the scenario"))?;
         }
     }
+    cxl::clean_up()?;
     if kernel::module_is_loaded(LIBRARY) && !library_is_pinned {
         unload_library()?;
     }

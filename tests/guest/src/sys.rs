@@ -70,6 +70,13 @@ impl Mapping {
         unsafe { self.address.cast::<u32>().add(index).read_volatile() }
     }
 
+    /// Stores a word. If nothing is mapped any more this process gets SIGBUS.
+    pub fn store(&self, index: usize, value: u32) {
+        assert!((index + 1) * size_of::<u32>() <= self.length);
+        // SAFETY: As in `load`; the mapping is one to write to, or this process gets SIGSEGV.
+        unsafe { self.address.cast::<u32>().add(index).write_volatile(value) };
+    }
+
     pub fn figures(&self) -> Figures {
         [self.load(0), self.load(1), self.load(2)]
     }
@@ -92,6 +99,25 @@ pub fn figures(file: &File) -> Result<Figures, Errno> {
 pub fn unplug(file: &File) -> Result<(), Errno> {
     // SAFETY: There is no argument.
     unsafe { ioctl::ioctl(file, NoArg::<UNPLUG>::new()) }
+}
+
+/// What a region's ioctl tells: its first address, its size, the ways and the granularity of its
+/// interleaving, how many targets it has, and whether it is persistent.
+pub type Facts = [u64; 6];
+
+const GET_FACTS: ioctl::Opcode = opcode::read::<Facts>(b'h', 4);
+const UNREGISTER: ioctl::Opcode = opcode::none(b'h', 5);
+
+/// The region's ioctl.
+pub fn facts(file: &File) -> Result<Facts, Errno> {
+    // SAFETY: The command writes so many bytes.
+    unsafe { ioctl::ioctl(file, Getter::<GET_FACTS, Facts>::new()) }
+}
+
+/// The ioctl with which a region's file asks for its own end.
+pub fn unregister(file: &File) -> Result<(), Errno> {
+    // SAFETY: There is no argument.
+    unsafe { ioctl::ioctl(file, NoArg::<UNREGISTER>::new()) }
 }
 
 /// An ioctl that nobody knows.

@@ -79,6 +79,13 @@ impl Faulty {
         )
     }
 
+    fn bind(&self) -> Result<()> {
+        kernel::write(
+            format!("/sys/bus/platform/drivers/{0}/bind", self.module),
+            self.module,
+        )
+    }
+
     /// Waits until tasks have come to the module's gate, or past a mark, so many times.
     fn wait_until_reached(&self, count: u32) -> Result<()> {
         wait::until(&format!("{count} tasks got there"), LONG, || {
@@ -197,6 +204,26 @@ fn delete_against_unbind() -> Result<()> {
     faulty.unbind()?;
     faulty.open_the_gate()?;
     join(delete)??;
+    faulty.unload()
+}
+
+pub const DELETE_ACROSS_REBIND: Scenario = scenario(
+    "faulty-delete-across-rebind",
+    "a delete finds a region of the old binding when there is a new one: devres warns about it",
+    &[UNREGISTERED_TWICE],
+    delete_across_rebind,
+);
+
+fn delete_across_rebind() -> Result<()> {
+    let faulty = Faulty::load("double_unregister")?;
+    let delete = spawn("delete", move || faulty.write("delete", "region0"))?;
+    faulty.wait_until_reached(1)?;
+    faulty.unbind()?;
+    faulty.bind()?;
+    faulty.open_the_gate()?;
+    // It says that it has deleted region0, and there still is one: the new binding's.
+    join(delete)??;
+    ensure!(faulty.path("region0").exists(), "the new region is gone");
     faulty.unload()
 }
 

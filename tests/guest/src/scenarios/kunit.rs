@@ -10,12 +10,19 @@ use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 
+use crate::cxl;
 use crate::kernel;
-use crate::sample::{self, EXAMPLES, LIBRARY};
+use crate::sample::{self, CXL_EXAMPLES, EXAMPLES, LIBRARY};
 use crate::scenario::{Machine, Scenario, Skip};
 
-/// A suite of the library, and the one of the examples.
-const EXPECTED: [&str; 2] = ["holdfast_object", EXAMPLES];
+/// Suites of the library, and those of the examples.
+const EXPECTED: [&str; 5] = [
+    "holdfast_object",
+    "holdfast_registry",
+    EXAMPLES,
+    cxl::CRATE,
+    CXL_EXAMPLES,
+];
 
 pub const SUITES: Scenario = Scenario {
     // As many rounds of the races as anybody asks for.
@@ -34,7 +41,7 @@ const HUNG_TASK_SECONDS: u32 = 20;
 const ROUNDS_A_SECOND: u32 = 4;
 
 fn suites() -> Result<()> {
-    for module in [LIBRARY, EXAMPLES] {
+    for module in [LIBRARY, EXAMPLES, cxl::CRATE, CXL_EXAMPLES] {
         if !kernel::module_is_available(module) {
             return Err(Skip(format!("{module}.ko is not in this guest")).into());
         }
@@ -55,7 +62,10 @@ fn suites() -> Result<()> {
         .collect();
     kernel::insmod_with(LIBRARY, &CString::new(parameters.join(" "))?)
         .with_context(|| format!("insmod {LIBRARY}"))?;
-    kernel::insmod(EXAMPLES).with_context(|| format!("insmod {EXAMPLES}"))?;
+    cxl::load_core_module()?;
+    for module in [EXAMPLES, cxl::CRATE, CXL_EXAMPLES] {
+        kernel::insmod(module).with_context(|| format!("insmod {module}"))?;
+    }
     let mut ran = Vec::new();
     for suite in fs::read_dir("/sys/kernel/debug/kunit")? {
         let suite = suite?;
@@ -70,6 +80,8 @@ fn suites() -> Result<()> {
             bail!("the KUnit suite {suite} has not run");
         }
     }
-    kernel::rmmod(EXAMPLES).with_context(|| format!("rmmod {EXAMPLES}"))?;
+    for module in [CXL_EXAMPLES, cxl::CRATE, EXAMPLES] {
+        kernel::rmmod(module).with_context(|| format!("rmmod {module}"))?;
+    }
     sample::unload_library()
 }

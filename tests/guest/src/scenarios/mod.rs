@@ -5,11 +5,14 @@
 mod allocation;
 mod attribute;
 mod chardev;
+mod cxl_core;
 pub mod faulty;
 mod forgetful;
 mod kunit;
 mod loading;
 mod race;
+pub mod region;
+pub mod registry;
 mod removal;
 mod sriov;
 mod unbind;
@@ -56,14 +59,35 @@ pub static ALL: &[Scenario] = &[
     allocation::FILE,
     forgetful::KEEPS,
     forgetful::FORGETS,
+    registry::LIFECYCLE,
+    registry::DELETE,
+    registry::DELETE_AGAINST_DELETE,
+    registry::DELETE_AGAINST_UNBIND,
+    registry::DELETE_ACROSS_REBIND,
+    registry::DELETE_DURING_CONSTRUCTION,
+    registry::RACES,
+    region::FILE,
+    region::TAKEN_AWAY,
+    region::MEMORY_GOES,
+    region::INTERLEAVED,
+    region::DELETE_AGAINST_DELETE,
+    region::DELETE_AGAINST_UNBIND,
+    region::DELETE_ACROSS_REBIND,
+    region::DELETE_AGAINST_RESET,
+    region::RESET_AGAINST_RESET,
+    region::RESET_ACROSS_REBIND,
+    region::DELETE_DURING_PROBE,
     kunit::SUITES,
     faulty::UNBIND_COMPLETION,
     faulty::DELETE_AGAINST_DELETE,
     faulty::DELETE_AGAINST_UNBIND,
+    faulty::DELETE_ACROSS_REBIND,
     faulty::DELETE_DURING_CONSTRUCTION,
     faulty::CALL_IN_FLIGHT,
     faulty::DEVRES_ORDER,
     faulty::DEVM_RELEASE,
     faulty::DEVM_RELEASE_DELAYED,
     faulty::DEVM_CHARDEV,
+    cxl_core::ATTRIBUTES,
+    cxl_core::KILLED_DELETE,
 ];

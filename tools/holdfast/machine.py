@@ -14,7 +14,6 @@ import functools
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,7 +25,6 @@ from pathlib import Path
 
 from . import cache, console, guest_image, kernel, modules, packages, paths, splats
 
-QEMU = "qemu-system-x86_64"
 MEMORY = "1G"
 _PROBE_SECONDS = 10.0
 _BOOT_SECONDS = 300.0
@@ -138,7 +136,14 @@ def accelerator(image: Path) -> str:
 def _kvm_runs(image: Path) -> bool:
     """Boot a kernel with no root file system: it runs if it gets as far as that panic."""
     console.note("Probing KVM with a real guest, for at most 10 s")
-    command = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+    command = [
+        str(packages.qemu()),
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-no-reboot",
+    ]
     command += ["-M", "q35", "-accel", "kvm", "-cpu", "host", "-m", "512M", "-serial", "stdio"]
     command += ["-kernel", str(image), "-append", "console=ttyS0 panic=-1"]
     try:
@@ -153,6 +158,12 @@ def _kvm_runs(image: Path) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return b"Kernel panic" in done.stdout
+
+
+def _bare() -> list[str]:
+    """Return the command of a machine that has nothing that was not asked for."""
+    program = str(packages.qemu())
+    return [program, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
 
 
 def describe(accelerated: str) -> str:
@@ -171,7 +182,14 @@ def command(
 ) -> list[str]:
     """Return QEMU's command line, without the serial ports."""
     hardware = hardware or Hardware()
-    line = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+    line = [
+        str(packages.qemu()),
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-no-reboot",
+    ]
     line += ["-M", hardware.machine]
     line += ["-m", f"{MEMORY},maxmem=8G,slots=8", "-smp", "2"]
     if accelerated == "kvm":
@@ -317,11 +335,11 @@ def _out_of_patience(outcome: Outcome, seconds: float) -> str | None:
 
 def _why_it_ended(status: int, said: str) -> str | None:
     """Say what QEMU says itself of an end that the guest did not announce."""
+    last = "".join(f": {line}" for line in said.strip().splitlines()[-1:])
     if status < 0:
-        return f"QEMU was ended by {signal.Signals(-status).name}"
+        return f"QEMU was ended by {signal.Signals(-status).name}{last}"
     if status > 0:
-        last = said.strip().splitlines()[-1:]
-        return f"QEMU ended with status {status}{f': {last[0]}' if last else ''}"
+        return f"QEMU ended with status {status}{last}"
     if "Triple fault" in said:
         return "The guest was reset by a triple fault"
     return None
@@ -384,8 +402,6 @@ def prepare(
 ) -> tuple[kernel.Kernel, Path]:
     """Make kernel, modules and initramfs for a flavour; all of it from the cache if it can be."""
     packages.ensure("machine")
-    if shutil.which(QEMU) is None:
-        console.fail("QEMU is missing: run make setup, or install the package qemu-system-x86.")
     built = kernel.ensure(flavour, variant)
     place = paths.BUILD / "guest" / f"{flavour}-{variant}"
     loadable = list(modules.build(built, place / "modules"))

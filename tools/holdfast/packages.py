@@ -49,6 +49,17 @@ GROUPS: dict[str, list[str]] = {
 
 # ipxe-qemu is only recommended there, yet some devices do not start without it
 QEMU = ["qemu-system-x86", "ipxe-qemu"]
+QEMU_PROGRAM = "qemu-system-x86_64"
+
+# Runs it with its own loader, libraries and firmware
+WRAPPER = """#!/bin/sh
+root=${0%/*}/root/usr
+libraries=$root/lib/x86_64-linux-gnu
+export QEMU_MODULE_DIR="$libraries/qemu"
+exec "$root/lib64/ld-linux-x86-64.so.2" --library-path "$libraries" \\
+	"$root/bin/qemu-system-x86_64" -L "$root/share/qemu" -L "$root/share/seabios" \\
+	-L "$root/lib/ipxe/qemu" "$@"
+"""
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 NETWORK = ["-o", "Acquire::Retries=2", "-o", "Acquire::http::Timeout=30"]
@@ -145,7 +156,7 @@ def ensure(*groups: str) -> None:
     """Install what is missing of the groups; `machine` brings a recent QEMU too."""
     install([name for group in groups for name in GROUPS[group]])
     if "machine" in groups:
-        ensure_qemu()
+        qemu()
 
 
 @functools.cache
@@ -241,15 +252,35 @@ class PrivateApt:
                 log=paths.LOGS / "unpack.log",
             )
 
+    def unpack_with_dependencies(self, packages: list[str], suite: str, directory: Path) -> None:
+        """Unpack packages of a suite, and all they depend on, as for a machine with nothing."""
+        directory.mkdir(parents=True, exist_ok=True)
+        nothing = self.directory / "status"
+        nothing.touch()
+        archives = self.directory / "cache/archives"
+        _apt_get(
+            f"Downloading {packages[0]} of {suite}, with its libraries",
+            [
+                *self.options,
+                *("-o", f"Dir::State::status={nothing}", "-o", "Debug::NoLocking=1"),
+                *("install", "--download-only", "--no-install-recommends", "-t", suite, *packages),
+            ],
+            what="",
+            root=False,
+        )
+        for archive in sorted(archives.glob("*.deb")):
+            subprocess.run(["dpkg-deb", "-x", str(archive), str(directory)], check=True)
+        shutil.rmtree(self.directory / "cache", ignore_errors=True)
 
-def qemu_version() -> str | None:
-    """Return the version of the QEMU on PATH."""
-    program = shutil.which("qemu-system-x86_64")
-    if program is None:
+
+def qemu_version(program: str | Path = QEMU_PROGRAM) -> str | None:
+    """Return the version of a QEMU, by default of the one on PATH."""
+    found = shutil.which(program)
+    if found is None:
         return None
-    answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
-    found = re.search(r"version (\d+\.\d+(?:\.\d+)?)", answer.stdout)
-    return found.group(1) if found else None
+    answer = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
+    version = re.search(r"version (\d+\.\d+(?:\.\d+)?)", answer.stdout)
+    return version.group(1) if version else None
 
 
 def at_least(version: str, wanted: str) -> bool:
@@ -258,26 +289,47 @@ def at_least(version: str, wanted: str) -> bool:
     return numbers[0] >= numbers[1]
 
 
-def ensure_qemu() -> None:
-    """Install a QEMU that has the SR-IOV device, from backports where it must be."""
-    wanted = paths.versions()["tools"]["qemu_wanted"]
-    version = qemu_version()
-    if version is not None and at_least(version, wanted):
-        return
-    with cache.lock("packages"):
-        if codename() == "bookworm":
-            suite = "bookworm-backports"
-            apt = PrivateApt(codename(), suite)
-            _apt_get(
-                "Installing QEMU from bookworm-backports",
-                [*apt.options, "install", "--no-install-recommends", "-t", suite] + QEMU,
-                what="qemu-system-x86",
-            )
-            shutil.rmtree(apt.directory / "cache", ignore_errors=True)
-        else:
-            install(QEMU)
-    version = qemu_version()
-    if version is None or not at_least(version, wanted):
+def _is_wanted(program: str | Path) -> bool:
+    version = qemu_version(program)
+    return version is not None and at_least(version, paths.versions()["tools"]["qemu_wanted"])
+
+
+@functools.cache
+def qemu() -> Path:
+    """Return a QEMU that is new enough: the one on PATH, else Debian's newest, in the cache."""
+    if _is_wanted(QEMU_PROGRAM):
+        return Path(str(shutil.which(QEMU_PROGRAM)))
+    with cache.lock("qemu"):
+        directory = cache.root() / "qemu"
+        for stamp in sorted(directory.glob("*/complete")):
+            if _is_wanted(stamp.parent / QEMU_PROGRAM):
+                return stamp.parent / QEMU_PROGRAM
+        return _unpack_qemu(directory)
+
+
+def _unpack_qemu(directory: Path) -> Path:
+    """Unpack a QEMU with all the libraries that it needs, beside those of this machine."""
+    cache.need_space(directory, paths.versions()["disk"]["qemu"], "QEMU and its libraries")
+    tools = paths.versions()["tools"]
+    suites, wanted = tools["qemu_suites"], tools["qemu_wanted"]
+    apt = PrivateApt(*suites)
+    versions = apt.versions(QEMU[0])
+    if not versions or not at_least(versions[0].partition(":")[2], wanted):
         console.fail(
-            f"QEMU {version or '(none)'} is too old: {wanted} or later is needed; put one on PATH."
+            f"QEMU {qemu_version() or '(none)'} is too old, and so is Debian {suites[-1]}'s "
+            f"({', '.join(versions) or 'none'}): put {wanted} or later on PATH."
         )
+    final = directory / versions[0].replace(":", "_")
+    partial = directory / "partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    apt.unpack_with_dependencies(QEMU, suites[-1], partial / "root")
+    wrapper = partial / QEMU_PROGRAM
+    wrapper.write_text(WRAPPER)
+    wrapper.chmod(0o755)
+    if not _is_wanted(wrapper):
+        console.fail(
+            f"QEMU {versions[0]} does not run on this machine: put {wanted} or later on PATH."
+        )
+    cache.replace(partial, final)
+    cache.write_stamp(final / "complete", versions[0])
+    return final / QEMU_PROGRAM

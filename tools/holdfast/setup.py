@@ -15,6 +15,6 @@ def run(_arguments: argparse.Namespace) -> int:
     source = kernel_source.stock()
     console.note(
         f"Ready: rustc {toolchain.rust().version}, Linux {kernel_source.version_of(source.path)}, "
-        f"QEMU {packages.qemu_version()}; the cache is {cache.root()}"
+        f"QEMU {packages.qemu_version(packages.qemu())}; the cache is {cache.root()}"
     )
     return 0

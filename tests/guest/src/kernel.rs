@@ -164,10 +164,25 @@ pub fn insmod(name: &str) -> Result<(), Errno> {
 
 /// The same, with parameters.
 pub fn insmod_with(name: &str, parameters: &CStr) -> Result<(), Errno> {
+    wait_for_place(name)?;
     load_module(&module_path(name), parameters)?;
     // Only for the names in a leak's report: without it the report has bare addresses.
     let _ = keep_symbols(name);
     Ok(())
+}
+
+/// Waits until the driver of a module that was unloaded has left its place in sysfs.
+///
+/// With DEBUG_KOBJECT_RELEASE it does so up to 4 s after the driver is gone, and nobody
+/// waits for it: `bus_remove_driver()` drops a reference. A new driver of its name is
+/// refused as long.
+fn wait_for_place(name: &str) -> Result<(), Errno> {
+    let place = PathBuf::from(format!("/sys/bus/pci/drivers/{name}"));
+    if module_is_loaded(name) || !has_option("CONFIG_DEBUG_KOBJECT_RELEASE") {
+        return Ok(());
+    }
+    let what = format!("{} is gone", place.display());
+    wait::until(&what, Duration::from_secs(15), || Ok(!place.exists())).map_err(|_| Errno::TIMEDOUT)
 }
 
 /// Loads a module from a file, and takes no time for anything else.

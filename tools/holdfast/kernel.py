@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 from . import cache, console, kernel_source, paths, toolchain
 
 # Raise when this file builds kernels differently from the same ingredients.
-RECIPE = "1"
+RECIPE = "2"
 
 FRAGMENTS = {
     "fast": ["base"],
@@ -86,16 +87,21 @@ def _require_options(
             )
 
 
-def _configure(
-    source: Path, objtree: Path, files: list[Path], make: list[str], env: dict[str, str]
+def _configure(  # noqa: PLR0917 - one caller
+    directory: Path,
+    source: Path,
+    objtree: Path,
+    files: list[Path],
+    make: list[str],
+    env: dict[str, str],
 ) -> None:
-    log = objtree.parent / "configure.log"
+    log = directory / "configure.log"
     console.step("Configuring: tinyconfig", [*make, "tinyconfig"], log=log, env=env)
     console.step(
         "Configuring: the options of tests/kernel",
         [str(source / "scripts/kconfig/merge_config.sh"), "-m", "-O", str(objtree)]
         + [str(objtree / ".config"), *map(str, files)],
-        log=objtree.parent / "merge.log",
+        log=directory / "merge.log",
         cwd=source,
         env=env,
     )
@@ -103,17 +109,93 @@ def _configure(
     _require_options(wanted_options(files), objtree / ".config", env, make)
 
 
-def _complete(directory: Path, source: Path) -> Kernel:
-    objtree = directory / "objects"
+def _objects(directory: Path, source: kernel_source.Source) -> tuple[Path, Path]:
+    """Return where a kernel's sources and its objects are.
+
+    The cache's own sources are linked into the entry, and the objects are right below them:
+    that is where kbuild writes no absolute path into what it builds, so that another entry can
+    begin with a copy of it.
+    """
+    if source.own:
+        return directory / "linux", directory / "linux" / "objects"
+    return source.path, directory / "objects"
+
+
+def _complete(directory: Path, source: kernel_source.Source) -> Kernel:
+    tree, objtree = _objects(directory, source)
     release = (objtree / "include/config/kernel.release").read_text().strip()
     return Kernel(
         image=objtree / "arch/x86/boot/bzImage",
         objtree=objtree,
-        source=source,
+        source=tree,
         modules=directory / "modules",
         release=release,
         config=objtree / ".config",
     )
+
+
+def _files(tree: Path, leave_out: Path) -> dict[str, int]:
+    """Return the inode of each file of a tree."""
+    found = {}
+    for place, directories, names in os.walk(tree):
+        if Path(place) == tree and leave_out.name in directories:
+            directories.remove(leave_out.name)
+        with os.scandir(place) as entries:
+            inodes = {entry.name: entry.inode() for entry in entries}
+        for name in names:
+            found[f"{place}/{name}".removeprefix(f"{tree}/")] = inodes[name]
+    return found
+
+
+def _begin_with_another(directory: Path, tree: Path, objtree: Path, family: str) -> bool:
+    """Copy the objects of a complete kernel, so that make builds only what differs from it.
+
+    make compares times, and a source file that differs may be older than the objects of the
+    other kernel: it is made new. Files that are the same are one file with two links.
+    """
+    others = [
+        stamp.parent
+        for stamp in directory.parent.glob("*/complete")
+        if (stamp.parent / "family").exists()
+        and (stamp.parent / "family").read_text() == family
+        and (stamp.parent / "linux/objects/vmlinux.o").exists()
+    ]
+    if not others:
+        return False
+    # The latest; which one matters little.
+    other = max(others, key=lambda entry: (entry / "complete").stat().st_mtime)
+    partial = directory / "objects.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    console.step(
+        f"Copying the objects of {other.name}",
+        ["cp", "-a", str(other / "linux/objects"), str(partial)],
+        log=directory / "copy.log",
+    )
+    theirs = _files(other / "linux", objtree)
+    for name, inode in _files(tree, objtree).items():
+        if theirs.get(name) != inode:
+            file = tree / name
+            copy = file.with_name(file.name + ".holdfast")
+            shutil.copyfile(file, copy)
+            shutil.copymode(file, copy)
+            copy.rename(file)
+    partial.rename(objtree)
+    return True
+
+
+def _keep_objtool(objtree: Path, make: list[str], env: dict[str, str]) -> None:
+    """Prepare a copied kernel, and keep the time of its objtool.
+
+    Everything depends on objtool, which is built again because kbuild does write absolute
+    paths into what it knows of its tools. It is the same one.
+    """
+    tool = objtree / "tools/objtool"
+    before = (tool / "objtool").stat()
+    log = objtree.parent.parent / "prepare.log"
+    console.step("Preparing what has been copied", [*make, "prepare"], log=log, env=env)
+    for file in tool.rglob("*"):
+        if file.is_file():
+            os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def ensure(flavour: str, variant: str = "stock") -> Kernel:
@@ -123,20 +205,28 @@ def ensure(flavour: str, variant: str = "stock") -> Kernel:
     source = kernel_source.ensure(variant)
     options = sorted(wanted_options(files).items())
     name = cache.key(RECIPE, source.name, json.dumps(options), toolchain.identity())
+    # What can be made out of each other, changing what differs.
+    family = cache.key(RECIPE, kernel_source.stock().name, toolchain.identity())
     directory = cache.root() / "kernels" / f"{flavour}-{name}"
     stamp = directory / "complete"
     if cache.read_stamp(stamp) == source.state:
-        return _complete(directory, source.path)
+        return _complete(directory, source)
 
     with cache.lock(f"kernel-{flavour}-{name}"):
         if cache.read_stamp(stamp) == source.state:
-            return _complete(directory, source.path)
+            return _complete(directory, source)
         cache.need_space(directory, paths.versions()["disk"]["kernel"], f"the {flavour} kernel")
         stamp.unlink(missing_ok=True)
-        objtree = directory / "objects"
+        tree, objtree = _objects(directory, source)
+        copied = False
+        if source.own and not tree.exists():
+            kernel_source.copy_of(source, tree)
+            copied = _begin_with_another(directory, tree, objtree, family)
         objtree.mkdir(parents=True, exist_ok=True)
-        make = toolchain.kernel_make(source.path, f"O={objtree}", "ARCH=x86_64")
-        _configure(source.path, objtree, files, make, env)
+        make = toolchain.kernel_make(tree, f"O={objtree}", "ARCH=x86_64")
+        _configure(directory, tree, objtree, files, make, env)
+        if copied:
+            _keep_objtool(objtree, make, env)
         log = directory / "build.log"
         title = f"Building the {variant} {flavour} kernel"
         lines = f"kernel-{flavour}"
@@ -159,5 +249,6 @@ def ensure(flavour: str, variant: str = "stock") -> Kernel:
             log=directory / "modules.log",
             env=env,
         )
+        (directory / "family").write_text(family)
         cache.write_stamp(stamp, source.state)
-    return _complete(directory, source.path)
+    return _complete(directory, source)

@@ -25,6 +25,8 @@ pub struct Monitor {
     port: File,
     received: Vec<u8>,
     number: u64,
+    /// Those of [`FUNCTIONS`] that QEMU has.
+    plugged: [bool; FUNCTIONS.len()],
 }
 
 impl Monitor {
@@ -45,11 +47,17 @@ impl Monitor {
             port,
             received: Vec::new(),
             number: 0,
+            plugged: [false; FUNCTIONS.len()],
         };
         // The monitor's greeting may have been sent back to it before the port was raw. This byte
         // makes it forget what it has received so far.
         monitor.send(b"\xff\n")?;
         monitor.ask("qmp_capabilities", json!({}))?;
+        let listed = monitor.ask("qom-list", json!({"path": "/machine/peripheral"}))?;
+        let entries = listed.as_array().context("QEMU lists no devices")?;
+        for (index, (id, _)) in FUNCTIONS.iter().enumerate() {
+            monitor.plugged[index] = entries.iter().any(|entry| entry["name"] == *id);
+        }
         Ok(monitor)
     }
 
@@ -60,11 +68,15 @@ impl Monitor {
         self.send(format!("{request}\n").as_bytes())?;
         let deadline = Instant::now() + LIMIT;
         loop {
-            let line = self.line(deadline)?;
-            // Greeting and events, and half of either from before the port was opened.
+            let Some(line) = self.line()? else {
+                pause(deadline)?;
+                continue;
+            };
+            // Half of a line from before the port was opened.
             let Ok(mut answer) = serde_json::from_slice::<Value>(&line) else {
                 continue;
             };
+            self.note(&answer);
             if answer["id"] != self.number {
                 continue;
             }
@@ -87,18 +99,28 @@ impl Monitor {
         Ok(())
     }
 
-    fn line(&mut self, deadline: Instant) -> Result<Vec<u8>> {
+    /// A line, if there is one.
+    fn line(&mut self) -> Result<Option<Vec<u8>>> {
         loop {
             if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
                 let rest = self.received.split_off(end + 1);
-                return Ok(std::mem::replace(&mut self.received, rest));
+                return Ok(Some(std::mem::replace(&mut self.received, rest)));
             }
             let mut buffer = [0; 512];
             match self.port.read(&mut buffer) {
-                Ok(0) => pause(deadline)?,
+                Ok(0) => return Ok(None),
                 Ok(count) => self.received.extend_from_slice(&buffer[..count]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => pause(deadline)?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                 Err(error) => return Err(error).context("reading from QEMU's monitor"),
+            }
+        }
+    }
+
+    /// Takes note of what QEMU says by itself.
+    fn note(&mut self, said: &Value) {
+        if said["event"] == "DEVICE_DELETED" {
+            for (index, (id, _)) in FUNCTIONS.iter().enumerate() {
+                self.plugged[index] &= said["data"]["device"] != *id;
             }
         }
     }
@@ -134,6 +156,7 @@ impl Monitor {
             });
             self.ask("device_add", device)?;
         }
+        self.plugged = [true; FUNCTIONS.len()];
         Ok(())
     }
 
@@ -147,11 +170,13 @@ impl Monitor {
         }
     }
 
-    /// Which of the functions QEMU has.
+    /// How many of the functions QEMU has, which says by itself when it is rid of one.
     pub fn plugged(&mut self) -> Result<usize> {
-        let listed = self.ask("qom-list", json!({"path": "/machine/peripheral"}))?;
-        let entries = listed.as_array().context("QEMU lists no devices")?;
-        let is_there = |id: &str| entries.iter().any(|entry| entry["name"] == *id);
-        Ok(FUNCTIONS.iter().filter(|(id, _)| is_there(id)).count())
+        while let Some(line) = self.line()? {
+            if let Ok(said) = serde_json::from_slice(&line) {
+                self.note(&said);
+            }
+        }
+        Ok(self.plugged.iter().filter(|is_there| **is_there).count())
     }
 }

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -50,7 +50,7 @@ _CELLS_OF_A_MACHINE = 12
 _ROUNDS = 500
 _ROUNDS_WITH_VFS = 100
 _QUICK_ROUNDS = 4
-_QUICK_ROUNDS_WITH_VFS = 2
+_QUICK_ROUNDS_THAT_SLEEP = 2
 _SILENCE = 300.0
 """Seconds for which a guest that races may say nothing. It says something every 2 s."""
 
@@ -300,7 +300,10 @@ class _Run:
         table: Table,
         cells: Sequence[Cell],
         options: argparse.Namespace,
+        *,
+        say: Callable[[str], None] = console.note,
     ) -> None:
+        self.say = say
         self.variant = variant
         self.driver = driver
         self.table = table
@@ -362,14 +365,18 @@ class _Run:
         return None
 
     def _rounds(self, cell: Cell) -> int:
-        return self.options.rounds_with_vfs if cell.vfs else self.options.rounds
+        if self.options.rounds is not None:
+            return int(self.options.rounds)
+        if self.options.quick:
+            return _QUICK_ROUNDS_THAT_SLEEP if cell.sleeps else _QUICK_ROUNDS
+        return _ROUNDS_WITH_VFS if cell.vfs else _ROUNDS
 
     def _run_machine(self, batch: Batch) -> list[Cell]:
         """Boot a machine for some cells, and return those that it did not come to."""
         told = _Told()
         by_name = {cell.name: cell for cell in batch.cells}
-        words = [self.driver, str(self.options.rounds), str(self.options.rounds_with_vfs)]
-        words += [self.options.leaks, *by_name]
+        words = [self.driver, self.options.leaks]
+        words += [f"{cell.name}={self._rounds(cell)}" for cell in batch.cells]
         scanner = splats.Scanner()
         silent = False
 
@@ -486,14 +493,14 @@ class _Run:
             known_ = self.table.results
             left = sum(self._weight(other) for other in self.all if other.name not in known_)
             elapsed = now - self._begun
-            console.note(
+            self.say(
                 f"[{len(known_)}/{len(self.all)}] {title(self.variant, self.driver)}: "
                 f"{cell.a} + {cell.b} on {cell.target}: {result.verdict}, {result.rounds} rounds, "
                 f"{result.overlaps} overlaps; {hours(elapsed)} so far, about "
                 f"{hours(elapsed * left / self._done)} to go"
             )
             if result.verdict != PASS:
-                console.note(f"    {result.detail[:300]}")
+                self.say(f"    {result.detail[:300]}")
 
 
 def hours(seconds: float) -> str:
@@ -576,12 +583,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--again", action="store_true", default=env("AGAIN", "") not in ("", "0"))
 
 
+def once(variant: str, driver: str, name: str, rounds: int) -> Result:
+    """Race one cell on a machine of its own, and say nothing: for the demo."""
+    options = argparse.Namespace(
+        flavour="debug",
+        quick=True,
+        clock="",
+        leaks="never",
+        rounds=rounds,
+    )
+    cells = [cell for cell in known(guest_image.guest_program()) if cell.name == name]
+    table = Table(paths.BUILD / "demo" / f"{variant}-{driver}.json", "", cells, anew=True)
+    _Run(variant, driver, table, cells, options, say=lambda _text: None).fill()
+    return table.results[name]
+
+
 def _complete(options: argparse.Namespace) -> None:
     """Fill in what depends on other arguments."""
-    options.rounds_with_vfs = options.rounds
-    if options.rounds is None:
-        options.rounds = _QUICK_ROUNDS if options.quick else _ROUNDS
-        options.rounds_with_vfs = _QUICK_ROUNDS_WITH_VFS if options.quick else _ROUNDS_WITH_VFS
     if options.leaks is None:
         # Where machines hang, most of their time is booting, which the leak checker doubles.
         options.leaks = "each" if not options.quick else "never"
@@ -609,7 +627,7 @@ def run(options: argparse.Namespace) -> int:
         f"{len(chosen)} of {len(every)} pairs are raced; {len(every) - len(cells)} are meaningless"
     )
     built, _ = machine.prepare(options.flavour, options.kernel)
-    key = f"{sources()} {built.objtree.parent.name} {options.rounds} {options.rounds_with_vfs}"
+    key = f"{sources()} {built.modules.parent.name} {options.rounds}"
     good = True
     try:
         for driver in drivers:

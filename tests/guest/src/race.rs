@@ -67,6 +67,10 @@ const AGAIN: Duration = Duration::from_micros(300);
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
+/// How many times the rounds that are asked for there are at most, until the sides have met in
+/// half of all.
+const LONGEST: u32 = 4;
+
 /// When leaks are looked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Leaks {
@@ -96,23 +100,24 @@ fn tell(facts: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Races cells: `DRIVER ROUNDS ROUNDS-WITH-VFS never|each|end CELL...`.
+/// Races cells: `DRIVER never|each|end CELL=ROUNDS...`.
 pub fn run(words: &[String]) -> Result<ExitCode> {
-    let [driver, rounds, rounds_with_vfs, leaks, names @ ..] = words else {
+    let [driver, leaks, wanted @ ..] = words else {
         bail!("what is to be raced?");
     };
     let driver = Driver::find(driver)?;
-    let rounds: u32 = rounds.parse()?;
-    let rounds_with_vfs: u32 = rounds_with_vfs.parse()?;
     let leaks = match leaks.as_str() {
         "never" => Leaks::Never,
         "each" => Leaks::AfterEach,
         "end" => Leaks::AtTheEnd,
         _ => bail!("leaks are looked for never, after each, or at the end"),
     };
-    let cells: Vec<Cell> = names
+    let cells: Vec<(Cell, u32)> = wanted
         .iter()
-        .map(|name| cell::find(name))
+        .map(|word| {
+            let (name, rounds) = word.split_once('=').context("how many rounds?")?;
+            Ok((cell::find(name)?, rounds.parse()?))
+        })
         .collect::<Result<_>>()?;
 
     kernel::write("/proc/sys/kernel/hung_task_timeout_secs", HUNG_TASK_SECONDS)?;
@@ -126,16 +131,12 @@ pub fn run(words: &[String]) -> Result<ExitCode> {
         Leaks::AtTheEnd => LeakCheck::begin()?,
         _ => None,
     };
-    for cell in &cells {
+    for (cell, rounds) in cells {
         let name = cell.name();
         begun.push((name.clone(), kernel::jiffies()?));
         kernel::log(&format!("holdfast: scenario {name} begins"))?;
         tell(&json!({"cell": name, "event": "begins"}))?;
-        let count = match cell.cycles_vfs() {
-            true => rounds_with_vfs,
-            false => rounds,
-        };
-        let verdict = one(&place, *cell, count, leaks)?;
+        let verdict = one(&place, cell, rounds, leaks)?;
         kernel::log(&format!("holdfast: scenario {name} ends"))?;
         let is_spent = verdict["verdict"] != "ok" || verdict["spent"] == true;
         let hung = verdict["verdict"] == "hang";
@@ -310,7 +311,11 @@ impl Pace {
 
 fn race(place: &Arc<Place>, cell: &Cell, rounds: u32, tally: &Tally) -> Result<()> {
     let mut pace = [Pace::default(); SIDES];
-    for number in 0..rounds {
+    for number in 0..rounds * LONGEST {
+        // Few rounds may be over before the sides have learnt when they meet.
+        if number >= rounds && 2 * tally.overlaps.load(Ordering::Relaxed) >= number {
+            break;
+        }
         one_round(place, cell, number, &mut pace, tally)
             .with_context(|| format!("round {number}"))?;
         tally.rounds.fetch_add(1, Ordering::Relaxed);

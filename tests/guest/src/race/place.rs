@@ -317,7 +317,8 @@ impl Place {
             let is_loaded = || kernel::module_is_loaded(self.driver.module());
             Ok(pf.exists() && (is_over || is_bound() || !is_loaded()))
         };
-        self.event(other_is_over, is_done)
+        // Unless the port has no driver, whose next one does not wait.
+        self.event(other_is_over, BLINKS - Duration::from_millis(10), is_done)
     }
 
     /// Asks for the PFs, and waits until QEMU has them back.
@@ -329,16 +330,18 @@ impl Place {
         // Not to the end, since the kernel's clock for this has a coarse hand.
         thread::sleep(BLINKS - Duration::from_millis(10));
         let is_done = |_| Ok(self.monitor()?.get().plugged()? == 0);
-        let result = self.event(other_is_over, is_done)?;
+        let result = self.event(other_is_over, Duration::ZERO, is_done)?;
         if result.is_ok() {
             self.pending.store(false, Ordering::Relaxed);
         }
         Ok(result)
     }
 
+    /// Waits for something in the slot, which is not likely to be before `likely`.
     fn event(
         &self,
         other_is_over: &AtomicBool,
+        likely: Duration,
         mut is_done: impl FnMut(bool) -> Result<bool>,
     ) -> Result<Result<(), Errno>> {
         let begin = self.watch.now();
@@ -360,7 +363,10 @@ impl Place {
                 "nothing happens in the slot for {} s",
                 SLOT_LIMIT.as_secs()
             );
-            thread::sleep(Duration::from_millis(2));
+            thread::sleep(match now - begin < likely.as_nanos() as u64 {
+                true => Duration::from_millis(50),
+                false => Duration::from_millis(2),
+            });
         }
     }
 }

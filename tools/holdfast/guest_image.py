@@ -163,7 +163,8 @@ def _copy_program(program: str, root: Path) -> None:
 def _archive(root: Path, output: Path) -> None:
     """Pack a folder; sorted, so that equal contents make an equal archive."""
     names = sorted(str(path.relative_to(root)) for path in root.rglob("*"))
-    partial = output.with_suffix(".partial")
+    # Another run may be at it, too.
+    partial = output.with_suffix(f".{os.getpid()}")
     with partial.open("wb") as archive:
         subprocess.run(
             ["cpio", "--null", "--create", "--format=newc", "--owner=+0:+0"]

@@ -558,7 +558,11 @@ impl Region<Bound> {
         }
         let length = usize::try_from(size)?;
 
-        // SAFETY: May be called anywhere that may sleep; the name is static.
+        // The claim is shown under its name for as long as it exists, also where this was forgotten
+        // and the driver's module is gone with the name that it gave.
+        let name = CString::try_from(name)?;
+
+        // SAFETY: May be called anywhere that may sleep; the name is kept with the claim.
         let address =
             from_err_ptr(unsafe { shims::holdfast_cxl_map(start, size, name.as_char_ptr()) })
                 .inspect_err(|error| {
@@ -574,6 +578,7 @@ impl Region<Bound> {
             address: NonNull::new(address.cast()).ok_or(ENXIO)?,
             start,
             length,
+            _name: Some(name),
             _region: PhantomData,
         })
     }
@@ -664,11 +669,13 @@ unsafe impl Parent for Region<Bound> {
 /// # Invariants
 ///
 /// `length` bytes from the physical address `start` on are claimed, and mapped at `address`,
-/// cached. Both are multiples of the size of a page.
+/// cached. Both are multiples of the size of a page. The claim has the name that `_name` has.
 pub struct Memory<'bound> {
     address: NonNull<u8>,
     start: u64,
     length: usize,
+    // Dropped after the claim is given back. None is a test's.
+    _name: Option<CString>,
     _region: PhantomData<&'bound Region<Bound>>,
 }
 
@@ -686,6 +693,7 @@ impl<'a> Memory<'a> {
             address: NonNull::from(page).cast(),
             start: 0,
             length,
+            _name: None,
             _region: PhantomData,
         }
     }

@@ -89,6 +89,7 @@ use kernel::{
         IovIterDest,
         IovIterSource, //
     },
+    module::this_module,
     page::{
         PAGE_SHIFT,
         PAGE_SIZE, //
@@ -624,8 +625,12 @@ unsafe impl Sync for Region<Bound> {}
 unsafe impl Parent for Region<Bound> {
     type Ref<'a> = &'a Self;
 
+    // Never inlined: in another crate `this_module` would be that of the driver.
+    #[inline(never)]
     fn above<'a: 'a>(region: &'a Self) -> Result<Place<'a>> {
-        Place::below_device(region.as_ref())
+        // An open file has the memory of the region, which the core releases, and the core is a
+        // module that this one needs.
+        Ok(Place::below_device(region.as_ref())?.holding(this_module::<crate::HoldfastCxl>()))
     }
 
     unsafe fn from_child<'a>(child: Child<'a>) -> &'a Self {

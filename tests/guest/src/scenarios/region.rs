@@ -297,8 +297,7 @@ fn taken_away() -> Result<()> {
         cxl::unload_sample()?;
         cxl::delete_regions()
     })?;
-    kernel::rmmod(cxl::CRATE).context("rmmod of the crate")?;
-    crate::sample::unload_library()
+    cxl::unload_crate()
 }
 
 pub const MEMORY_GOES: Scenario = Scenario {

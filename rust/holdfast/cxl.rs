@@ -759,7 +759,7 @@ impl Memory<'_> {
     /// A page of it, for user space: what `fault` of a character device returns.
     ///
     /// It can be mapped where `mmap` has said that there is memory of a device, and that it is
-    /// [cached](chardev::Caching::Cached).
+    /// [cached](chardev::Caching::Cached); elsewhere it is SIGBUS.
     ///
     /// # Errors
     ///
@@ -769,9 +769,10 @@ impl Memory<'_> {
             return Err(EINVAL);
         }
         let address = self.start + ((index as u64) << PAGE_SHIFT);
-        // SAFETY: By the type invariants, the frame is claimed. It is memory, which user space may
-        // read and write, and the kernel has mapped it cached, too.
-        Ok(unsafe { chardev::Memory::from_device(address) })
+        // SAFETY: By the type invariants, the frame is claimed, and the kernel maps it cached.
+        // It is memory, which user space may read and write. Whoever has this for as long as an
+        // access has it from what is bound, or from what is leaked.
+        Ok(unsafe { chardev::Memory::from_device(address, chardev::Caching::Cached) })
     }
 }
 

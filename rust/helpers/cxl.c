@@ -176,6 +176,8 @@ int holdfast_cxl_target(struct device *dev, unsigned int position, char *name)
 	char attribute[] = "target4294967295";
 	ssize_t length;
 
+	if (position >= CXL_DECODER_MAX_INTERLEAVE)
+		return -ENXIO;
 	snprintf(attribute, sizeof(attribute), "target%u", position);
 	length = show(dev, attribute, name);
 	if (length < 0)

@@ -510,7 +510,10 @@ impl Region<Bound> {
         let mut found = shims::Parameters::default();
         // SAFETY: By the type invariants; `found` is valid for writes.
         to_result(unsafe { shims::holdfast_cxl_parameters(self.as_raw(), &mut found) })?;
-        if found.end < found.start || found.ways == 0 {
+        // A range from 0 to the end of all is how the core says that there is none; its size is not
+        // a number.
+        let last = found.end.checked_sub(found.start).ok_or(ENXIO)?;
+        if last == u64::MAX || found.ways == 0 {
             return Err(ENXIO);
         }
         Ok(Parameters {

@@ -1081,6 +1081,38 @@ impl Header {
     }
 }
 
+/// An `ARef<Object<T>>` with the type erased: whoever knows the type can get one from it.
+///
+/// # Invariants
+///
+/// It owns a reference to an object, which is counted there as one through which the data can be
+/// looked at.
+pub(crate) struct ErasedRef(Reference);
+
+impl ErasedRef {
+    pub(crate) fn new(header: &Header) -> Self {
+        header.typed_references.fetch_add(1, Relaxed);
+        // INVARIANT: Counted just now.
+        Self(Reference::new(&header.revocable))
+    }
+}
+
+impl Deref for ErasedRef {
+    type Target = Header;
+
+    fn deref(&self) -> &Header {
+        // SAFETY: By the type invariants, it is the one of an object.
+        unsafe { Header::of_revocable(&self.0) }
+    }
+}
+
+impl Drop for ErasedRef {
+    fn drop(&mut self) {
+        // The reference is put after this, as by an `ARef`.
+        self.typed_references.fetch_sub(1, Release);
+    }
+}
+
 /// The pointer to a device.
 pub(crate) fn device_pointer<Ctx: device::DeviceContext>(
     device: &device::Device<Ctx>,

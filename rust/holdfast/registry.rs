@@ -127,14 +127,14 @@ use crate::{
     attribute::Output,
     class,
     object::{
+        ErasedRef,
         Header,
         Object,
         Operations,
         Outcome,
         Parent,
         Unregistered, //
-    },
-    revocable::Reference, //
+    }, //
 };
 
 use core::marker::PhantomData;
@@ -152,14 +152,16 @@ use kernel::{
 
 /// An object in a [`Table`].
 struct Entry {
-    object: Reference,
+    // Not a mere reference to the memory: the data must not be dropped while somebody can find the
+    // object here and look at it.
+    object: ErasedRef,
     /// Whether its registration is complete.
     constructed: bool,
 }
 
 impl Entry {
     fn is(&self, object: &Header) -> bool {
-        core::ptr::eq(&*self.object, &object.revocable)
+        core::ptr::eq(&*self.object, object)
     }
 }
 
@@ -198,7 +200,7 @@ impl Table {
     #[inline(never)]
     fn insert(&self, number: usize, object: &Header) -> Result {
         let entry = Entry {
-            object: Reference::new(&object.revocable),
+            object: ErasedRef::new(object),
             constructed: false,
         };
         // What had the number before has ended, by whatever means, or could not have lost it.
@@ -237,14 +239,14 @@ impl Table {
 
     /// The first object from `number` on that is registered.
     #[inline(never)]
-    fn find_from(&self, number: usize) -> Option<(usize, Reference)> {
+    fn find_from(&self, number: usize) -> Option<(usize, ErasedRef)> {
         let entries = self.entries.lock();
         let mut from = number;
         loop {
             let cursor = entries.cursor_lower_bound(&from)?;
             let (&number, entry) = cursor.current();
             if entry.object.is_open() {
-                return Some((number, Reference::new(&entry.object)));
+                return Some((number, ErasedRef::new(&entry.object)));
             }
             from = number.checked_add(1)?;
         }
@@ -257,7 +259,7 @@ impl Table {
         let entry = self.entries.lock().remove_node(&number).ok_or(ENODEV)?;
         let (_, entry) = entry.to_key_value();
 
-        match entry.object.unregister() {
+        match entry.object.revocable.unregister() {
             Ok(Outcome::Done) => Ok(()),
             // Its constructor has taken it back.
             _ if !entry.constructed => Ok(()),
@@ -267,7 +269,7 @@ impl Table {
             Err(_) if !entry.object.is_open() => Err(ENODEV),
             // The caller is inside of it.
             Err(_) => {
-                end_later(&entry.object);
+                entry.object.unregister_deferred();
                 Ok(())
             }
         }
@@ -285,12 +287,6 @@ impl Table {
             let _ = self.delete(number);
         }
     }
-}
-
-/// Asks for the end of an object, and does not wait for it.
-fn end_later(object: &Reference) {
-    // SAFETY: By the type invariants of `Table`, all that is in there are objects.
-    unsafe { Header::of_revocable(object) }.unregister_deferred();
 }
 
 /// The objects below another object, or below a device, that user space creates and deletes.
@@ -458,7 +454,7 @@ impl<T: Operations> Registry<T> {
     fn find_from(&self, number: usize) -> Option<(usize, ARef<Object<T>>)> {
         let (number, object) = self.table.find_from(number)?;
         // SAFETY: By the type invariants.
-        let object = unsafe { Object::<T>::from_header(Header::of_revocable(&object)) };
+        let object = unsafe { Object::<T>::from_header(&object) };
         Some((number, ARef::from(object)))
     }
 

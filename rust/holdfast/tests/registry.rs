@@ -316,12 +316,15 @@ mod registry_tests {
         let second = create(&decoder, &watch)?;
         assert!(second.name().to_bytes() == b"holdfast-region1");
         assert!(*next(&decoder)? == *b"holdfast-region2\n");
+        // Its data can be looked at through this and through the registry.
+        assert_eq!(first.header().typed_references(), 2);
 
         assert!(delete(&decoder, FIRST) == Ok(()));
         assert!(!first.is_registered() && second.is_registered());
         assert!(delete(&decoder, FIRST) == Err(ENODEV));
         assert!(get(&decoder, FIRST).err() == Some(ENODEV));
         assert_eq!(watch.alive(), 1);
+        assert_eq!(first.header().typed_references(), 1);
 
         // At once, though there are references to the old one.
         assert!(*next(&decoder)? == *b"holdfast-region0\n");

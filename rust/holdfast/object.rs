@@ -1686,6 +1686,17 @@ impl<T: Operations> Unregistered<T> {
         parent: <T::Parent as Parent>::Ref<'_>,
         argument: T::Argument,
     ) -> Result<Registration<T>> {
+        self.register_when_begun(parent, argument, |_| Ok(()))
+    }
+
+    /// The same, and calls `begun` when the registration has begun, before anything is made or can
+    /// be seen. From then on who asks for the end waits for that.
+    pub(crate) fn register_when_begun(
+        self,
+        parent: <T::Parent as Parent>::Ref<'_>,
+        argument: T::Argument,
+        begun: impl FnOnce(&Header) -> Result,
+    ) -> Result<Registration<T>> {
         self.object
             .header
             .begin_registration(T::Parent::above(parent)?)?;
@@ -1694,6 +1705,11 @@ impl<T: Operations> Unregistered<T> {
         let this = core::mem::ManuallyDrop::new(self);
         // SAFETY: `this` is neither used again nor dropped, so the reference is moved.
         let object = unsafe { core::ptr::read(&this.object) };
+
+        if let Err(error) = begun(&object.header) {
+            object.header.revocable.fail_registration(false);
+            return Err(error);
+        }
 
         let slot = object.bound.get();
         // SAFETY: By the protocol, only the task that registers uses `bound` before the door is

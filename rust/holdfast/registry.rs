@@ -196,7 +196,7 @@ impl Table {
         unsafe { pin_init::raw_try_init(slot, init) }
     }
 
-    /// Puts an object here that is going to be registered.
+    /// Puts an object here whose registration has begun.
     #[inline(never)]
     fn insert(&self, number: usize, object: &Header) -> Result {
         let entry = Entry {
@@ -408,8 +408,11 @@ impl<T: Operations> Registry<T> {
         let reference = ARef::from(&*object);
         let header = reference.header();
 
-        self.table.insert(number, header)?;
-        match object.register(parent, argument) {
+        // Not before the registration has begun: who deletes it waits for the constructor then, and
+        // the name is free when the delete returns.
+        match object
+            .register_when_begun(parent, argument, |object| self.table.insert(number, object))
+        {
             Ok(registration) => {
                 if !self.table.set_constructed(number, header) {
                     // Deleted. Who did it, or the drop of the registration, has ended it.

@@ -646,7 +646,8 @@ unsafe impl Parent for Region<Bound> {
 ///
 /// It borrows from the binding, so it cannot be used after that: kept in [`Driver::Data`] or in
 /// [`Operations::Bound`](holdfast::object::Operations::Bound), it is unmapped before the unbind is
-/// over, and when nobody uses it any more.
+/// over, and when nobody uses it any more. What is forgotten stays claimed and mapped: nobody can
+/// have that memory again.
 ///
 /// User space may have mapped the same memory, and change it at any time. So there are no
 /// references into it, only copies.

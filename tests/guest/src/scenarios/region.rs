@@ -295,6 +295,12 @@ fn taken_away() -> Result<()> {
     })?;
     take_away("rmmod", |_region| {
         cxl::unload_sample()?;
+        // A file is open, and has memory that the core releases.
+        ensure!(
+            kernel::rmmod(cxl::CRATE).is_err(),
+            "{} goes under an open file",
+            cxl::CRATE
+        );
         cxl::delete_regions()
     })?;
     cxl::unload_crate()

@@ -721,6 +721,8 @@ impl Memory<'_> {
 
     /// Copies from `offset` on to `buffer`, as far as both reach; the number of bytes.
     ///
+    /// A task that is killed stops before that. May sleep.
+    ///
     /// # Errors
     ///
     /// [`EINVAL`] if `offset` is behind the end; [`EFAULT`] if nothing could be copied: the buffer
@@ -741,6 +743,8 @@ impl Memory<'_> {
     }
 
     /// Copies from `buffer` to `offset` and on, as far as both reach; the number of bytes.
+    ///
+    /// A task that is killed stops before that. May sleep.
     ///
     /// # Errors
     ///

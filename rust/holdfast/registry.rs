@@ -14,7 +14,8 @@
 //!
 //! - of any number of deletes of a name one does it, and the others find no such name, at once;
 //! - a delete and the end of the parent both ask for the end of the object, and
-//!   [one of them does it](crate::object#the-end-of-a-registration);
+//!   [one of them does it](crate::object#the-end-of-a-registration). The end of the parent waits
+//!   for the delete; a delete that comes second does not wait;
 //! - a delete while the object is being constructed takes it out, too. The constructor learns of it
 //!   before it is done, takes back all that it has made, and returns [`ENODEV`]; the delete returns
 //!   after that;
@@ -134,7 +135,9 @@ use crate::{
         Outcome,
         Parent,
         Unregistered, //
-    }, //
+    },
+    platform::current_task,
+    protocol::Task, //
 };
 
 use core::marker::PhantomData;
@@ -155,13 +158,38 @@ struct Entry {
     // Not a mere reference to the memory: the data must not be dropped while somebody can find the
     // object here and look at it.
     object: ErasedRef,
-    /// Whether its registration is complete.
-    constructed: bool,
+    /// Who registers it, until that is complete.
+    constructor: Option<Task>,
 }
 
 impl Entry {
     fn is(&self, object: &Header) -> bool {
         core::ptr::eq(&*self.object, object)
+    }
+
+    /// What to tell who has taken it out and found `outcome`.
+    fn answer(&self, outcome: Result<Outcome>) -> Result {
+        match outcome {
+            Ok(Outcome::Done) => Ok(()),
+            // Its constructor has taken it back.
+            Ok(Outcome::AlreadyDone) if self.constructor.is_some() && self.has_ended() => Ok(()),
+            // It has ended with its parent, or by itself, or is about to.
+            Ok(Outcome::AlreadyDone) => Err(ENODEV),
+            // Its constructor, who waits for the caller or is the caller, finds it gone from here.
+            Err(_) if self.constructor.is_some() => Ok(()),
+            // Its parent is about to end it, and waits for the caller.
+            Err(_) if !self.object.is_open() => Err(ENODEV),
+            // The caller is inside of it.
+            Err(_) => {
+                self.object.unregister_deferred();
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether it has ended, if its end has been claimed.
+    fn has_ended(&self) -> bool {
+        self.object.revocable.protocol.owner().is_none()
     }
 }
 
@@ -201,7 +229,7 @@ impl Table {
     fn insert(&self, number: usize, object: &Header) -> Result {
         let entry = Entry {
             object: ErasedRef::new(object),
-            constructed: false,
+            constructor: Some(current_task()),
         };
         // What had the number before has ended, by whatever means, or could not have lost it.
         let ended = self
@@ -217,7 +245,7 @@ impl Table {
     fn set_constructed(&self, number: usize, object: &Header) -> bool {
         match self.entries.lock().get_mut(&number) {
             Some(entry) if entry.is(object) => {
-                entry.constructed = true;
+                entry.constructor = None;
                 true
             }
             _ => false,
@@ -252,27 +280,23 @@ impl Table {
         }
     }
 
+    /// Takes the object out. Who has done it is the only one who asks for its end by its name.
+    fn take(&self, number: usize) -> Option<Entry> {
+        let node = self.entries.lock().remove_node(&number)?;
+        Some(node.to_key_value().1)
+    }
+
     /// Takes the object out, and ends it.
     #[inline(never)]
     fn delete(&self, number: usize) -> Result {
-        // Whoever has taken it out is the only one who asks for its end by its name.
-        let entry = self.entries.lock().remove_node(&number).ok_or(ENODEV)?;
-        let (_, entry) = entry.to_key_value();
-
-        match entry.object.revocable.unregister() {
-            Ok(Outcome::Done) => Ok(()),
-            // Its constructor has taken it back.
-            _ if !entry.constructed => Ok(()),
-            // It has ended with its parent, or by itself.
-            Ok(Outcome::AlreadyDone) => Err(ENODEV),
-            // Its parent is about to end it, and waits for the caller.
-            Err(_) if !entry.object.is_open() => Err(ENODEV),
-            // The caller is inside of it.
-            Err(_) => {
-                entry.object.unregister_deferred();
-                Ok(())
-            }
-        }
+        let entry = self.take(number).ok_or(ENODEV)?;
+        // An unbind that has come first needs nobody's help, and waits for a caller that is inside
+        // of the parent. The constructor has to take back what it has made.
+        let outcome = entry
+            .object
+            .revocable
+            .unregister_or_wait_for(entry.constructor);
+        entry.answer(outcome)
     }
 
     /// Ends all that is here.
@@ -284,7 +308,9 @@ impl Table {
                 None => break,
             };
             // If it has ended, or somebody else has taken it out, that is as well.
-            let _ = self.delete(number);
+            if let Some(entry) = self.take(number) {
+                let _ = entry.answer(entry.object.revocable.unregister());
+            }
         }
     }
 }
@@ -469,7 +495,8 @@ impl<T: Operations> Registry<T> {
     ///
     /// # Errors
     ///
-    /// [`ENODEV`] if there is none of that name, or if it ends with its parent.
+    /// [`ENODEV`] if there is none of that name, or if its end has begun, by itself or with that of
+    /// its parent. That is not waited for.
     pub fn delete(&self, name: &BStr) -> Result {
         let number = T::CLASS.number_of(name).ok_or(ENODEV)?;
         self.table.delete(number)

@@ -350,7 +350,7 @@ const MODULE: &CStr = <LocalModule as kernel::ModuleMetadata>::NAME;
 const DEVICE: &CStr = c"decoder";
 
 /// The module: a device, and the driver of that, which can be unbound and bound in
-/// `/sys/bus/auxiliary/drivers/holdfast_region_registry`.
+/// `/sys/bus/auxiliary/drivers/holdfast_region_registry.holdfast_region_registry`.
 #[pin_data]
 struct RegionRegistry {
     // The regions end with the decoder, and that with its device, in whatever order these go.

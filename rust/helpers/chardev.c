@@ -180,22 +180,23 @@ int holdfast_vma_set_up(struct vm_area_struct *vma,
 			vma->vm_page_prot =
 				pgprot_writecombine(vma->vm_page_prot);
 	}
+	/* What the fault handler may put there. */
+	vma->vm_private_data = (void *)(unsigned long)caching;
 	vma->vm_ops = ops;
 	return 0;
 }
 
 /*
- * Puts a page, or the frame @pfn if there is none, where @vmf asks for one.
+ * Puts a page, or the frame @pfn if there is none, where @vmf asks for one, if
+ * the mapping was set up with the same @caching.
  * When this returns it is in the page table, so that whoever unmaps after that
  * finds it. The mapping has its own reference to a page, and none to a frame.
  */
 vm_fault_t holdfast_fault_insert(struct vm_fault *vmf, struct page *page,
-				 unsigned long pfn)
+				 unsigned long pfn, enum holdfast_caching caching)
 {
-	bool pages = vmf->vma->vm_flags & VM_MIXEDMAP;
-
-	/* Either kind needs a mapping that was set up for it. */
-	if (pages != !!page)
+	/* Each kind needs a mapping that was set up for it. */
+	if ((unsigned long)vmf->vma->vm_private_data != caching)
 		return VM_FAULT_SIGBUS;
 	if (page)
 		return vmf_insert_page(vmf->vma, vmf->address, page);

@@ -17,6 +17,10 @@
 #include <linux/device.h>
 #include <linux/io.h>
 #include <linux/ioport.h>
+#include <linux/minmax.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/uio.h>
@@ -176,6 +180,8 @@ int holdfast_cxl_target(struct device *dev, unsigned int position, char *name)
 	char attribute[] = "target4294967295";
 	ssize_t length;
 
+	if (position >= CXL_DECODER_MAX_INTERLEAVE)
+		return -ENXIO;
 	snprintf(attribute, sizeof(attribute), "target%u", position);
 	length = show(dev, attribute, name);
 	if (length < 0)
@@ -205,16 +211,40 @@ void holdfast_cxl_unmap(void *address, u64 start, u64 size)
 	release_mem_region(start, size);
 }
 
+/* Others get the CPU after so much, and a task that is killed stops. */
+#define COPY_AT_ONCE SZ_64K
+
+/* Whether a copy goes on of which the last part of @wanted bytes has copied @done. */
+static bool go_on(size_t wanted, size_t done)
+{
+	cond_resched();
+	return done == wanted && !fatal_signal_pending(current);
+}
+
 /*
  * Copy between the memory of a region and user space, which may be writing to both
  * meanwhile. A line of that memory that is poisoned ends the copy.
  */
 size_t holdfast_cxl_copy_to_iter(const void *from, size_t length, struct iov_iter *to)
 {
-	return _copy_mc_to_iter(from, length, to);
+	size_t copied = 0, wanted, done;
+
+	do {
+		wanted = min(length - copied, COPY_AT_ONCE);
+		done = _copy_mc_to_iter(from + copied, wanted, to);
+		copied += done;
+	} while (copied < length && go_on(wanted, done));
+	return copied;
 }
 
 size_t holdfast_cxl_copy_from_iter(void *to, size_t length, struct iov_iter *from)
 {
-	return _copy_from_iter(to, length, from);
+	size_t copied = 0, wanted, done;
+
+	do {
+		wanted = min(length - copied, COPY_AT_ONCE);
+		done = _copy_from_iter(to + copied, wanted, from);
+		copied += done;
+	} while (copied < length && go_on(wanted, done));
+	return copied;
 }

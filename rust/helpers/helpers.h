@@ -50,7 +50,7 @@ int holdfast_vma_set_up(struct vm_area_struct *vma,
 			const struct vm_operations_struct *ops,
 			bool read_only, enum holdfast_caching caching);
 vm_fault_t holdfast_fault_insert(struct vm_fault *vmf, struct page *page,
-				 unsigned long pfn);
+				 unsigned long pfn, enum holdfast_caching caching);
 void holdfast_page_write(struct page *page, size_t offset, const void *from,
 			 size_t length);
 void holdfast_page_read(struct page *page, size_t offset, void *to,

@@ -89,6 +89,7 @@ use kernel::{
         IovIterDest,
         IovIterSource, //
     },
+    module::this_module,
     page::{
         PAGE_SHIFT,
         PAGE_SIZE, //
@@ -509,7 +510,10 @@ impl Region<Bound> {
         let mut found = shims::Parameters::default();
         // SAFETY: By the type invariants; `found` is valid for writes.
         to_result(unsafe { shims::holdfast_cxl_parameters(self.as_raw(), &mut found) })?;
-        if found.end < found.start || found.ways == 0 {
+        // A range from 0 to the end of all is how the core says that there is none; its size is not
+        // a number.
+        let last = found.end.checked_sub(found.start).ok_or(ENXIO)?;
+        if last == u64::MAX || found.ways == 0 {
             return Err(ENXIO);
         }
         Ok(Parameters {
@@ -558,7 +562,11 @@ impl Region<Bound> {
         }
         let length = usize::try_from(size)?;
 
-        // SAFETY: May be called anywhere that may sleep; the name is static.
+        // The claim is shown under its name for as long as it exists, also where this was forgotten
+        // and the driver's module is gone with the name that it gave.
+        let name = CString::try_from(name)?;
+
+        // SAFETY: May be called anywhere that may sleep; the name is kept with the claim.
         let address =
             from_err_ptr(unsafe { shims::holdfast_cxl_map(start, size, name.as_char_ptr()) })
                 .inspect_err(|error| {
@@ -574,6 +582,7 @@ impl Region<Bound> {
             address: NonNull::new(address.cast()).ok_or(ENXIO)?,
             start,
             length,
+            _name: Some(name),
             _region: PhantomData,
         })
     }
@@ -619,8 +628,12 @@ unsafe impl Sync for Region<Bound> {}
 unsafe impl Parent for Region<Bound> {
     type Ref<'a> = &'a Self;
 
+    // Never inlined: in another crate `this_module` would be that of the driver.
+    #[inline(never)]
     fn above<'a: 'a>(region: &'a Self) -> Result<Place<'a>> {
-        Place::below_device(region.as_ref())
+        // An open file has the memory of the region, which the core releases, and the core is a
+        // module that this one needs.
+        Ok(Place::below_device(region.as_ref())?.holding(this_module::<crate::HoldfastCxl>()))
     }
 
     unsafe fn from_child<'a>(child: Child<'a>) -> &'a Self {
@@ -633,7 +646,8 @@ unsafe impl Parent for Region<Bound> {
 ///
 /// It borrows from the binding, so it cannot be used after that: kept in [`Driver::Data`] or in
 /// [`Operations::Bound`](holdfast::object::Operations::Bound), it is unmapped before the unbind is
-/// over, and when nobody uses it any more.
+/// over, and when nobody uses it any more. What is forgotten stays claimed and mapped: nobody can
+/// have that memory again.
 ///
 /// User space may have mapped the same memory, and change it at any time. So there are no
 /// references into it, only copies.
@@ -664,11 +678,13 @@ unsafe impl Parent for Region<Bound> {
 /// # Invariants
 ///
 /// `length` bytes from the physical address `start` on are claimed, and mapped at `address`,
-/// cached. Both are multiples of the size of a page.
+/// cached. Both are multiples of the size of a page. The claim has the name that `_name` has.
 pub struct Memory<'bound> {
     address: NonNull<u8>,
     start: u64,
     length: usize,
+    // Dropped after the claim is given back. None is a test's.
+    _name: Option<CString>,
     _region: PhantomData<&'bound Region<Bound>>,
 }
 
@@ -686,6 +702,7 @@ impl<'a> Memory<'a> {
             address: NonNull::from(page).cast(),
             start: 0,
             length,
+            _name: None,
             _region: PhantomData,
         }
     }
@@ -703,6 +720,8 @@ impl Memory<'_> {
     }
 
     /// Copies from `offset` on to `buffer`, as far as both reach; the number of bytes.
+    ///
+    /// A task that is killed stops before that. May sleep.
     ///
     /// # Errors
     ///
@@ -725,6 +744,8 @@ impl Memory<'_> {
 
     /// Copies from `buffer` to `offset` and on, as far as both reach; the number of bytes.
     ///
+    /// A task that is killed stops before that. May sleep.
+    ///
     /// # Errors
     ///
     /// [`EINVAL`] if `offset` is behind the end; [`EFAULT`] if nothing could be copied.
@@ -746,7 +767,7 @@ impl Memory<'_> {
     /// A page of it, for user space: what `fault` of a character device returns.
     ///
     /// It can be mapped where `mmap` has said that there is memory of a device, and that it is
-    /// [cached](chardev::Caching::Cached).
+    /// [cached](chardev::Caching::Cached); elsewhere it is SIGBUS.
     ///
     /// # Errors
     ///
@@ -756,9 +777,10 @@ impl Memory<'_> {
             return Err(EINVAL);
         }
         let address = self.start + ((index as u64) << PAGE_SHIFT);
-        // SAFETY: By the type invariants, the frame is claimed. It is memory, which user space may
-        // read and write, and the kernel has mapped it cached, too.
-        Ok(unsafe { chardev::Memory::from_device(address) })
+        // SAFETY: By the type invariants, the frame is claimed, and the kernel maps it cached.
+        // It is memory, which user space may read and write. Whoever has this for as long as an
+        // access has it from what is bound, or from what is leaked.
+        Ok(unsafe { chardev::Memory::from_device(address, chardev::Caching::Cached) })
     }
 }
 

@@ -263,6 +263,7 @@ pub unsafe trait Parent: 'static {
 pub struct Place<'a> {
     above: Above,
     device: &'a device::Device,
+    module: Option<&'static ThisModule>,
 }
 
 impl<'a> Place<'a> {
@@ -275,7 +276,62 @@ impl<'a> Place<'a> {
         Ok(Self {
             above: Above::Binding(Binding::of(device)?),
             device,
+            module: None,
         })
+    }
+
+    /// Holds `module` for as long as the object has the device.
+    ///
+    /// For a bus that is a module: the object keeps the memory of the device, an open file keeps
+    /// the object, and what releases that memory is in the bus. `module` is the one of the
+    /// abstraction, which holds that of the bus.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use holdfast::object::Place;
+    /// use kernel::{device::{Bound, Device}, module::this_module};
+    /// # use kernel::faux;
+    ///
+    /// /// For `Parent::above`. Never inlined: it is this module that is meant.
+    /// #[inline(never)]
+    /// fn above(device: &Device<Bound>) -> Result<Place<'_>> {
+    ///     Ok(Place::below_device(device)?.holding(this_module::<crate::LocalModule>()))
+    /// }
+    ///
+    /// # let device = faux::Registration::new(c"holdfast-place", None)?;
+    /// assert!(above(device.as_ref().as_ref()).is_ok());
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn holding(self, module: &'static ThisModule) -> Self {
+        Self {
+            module: Some(module),
+            ..self
+        }
+    }
+}
+
+/// A module that is held.
+///
+/// # Invariants
+///
+/// It is null, as that of what is built in, or held once for this.
+struct HeldModule(*mut bindings::module);
+
+impl HeldModule {
+    fn new(module: &'static ThisModule) -> Self {
+        let module = module.as_ptr();
+        // SAFETY: It is there and in use: its abstraction of a bus is registering something.
+        unsafe { shims::holdfast_module_get(module) };
+        // INVARIANT: Held just now.
+        Self(module)
+    }
+}
+
+impl Drop for HeldModule {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants.
+        unsafe { shims::holdfast_module_put(self.0) };
     }
 }
 
@@ -428,6 +484,7 @@ unsafe impl<T: Operations> Parent for Object<T> {
         Ok(Place {
             above: Above::Revocable(Reference::new(&parent.0.header.revocable)),
             device: parent.0.header.as_device(),
+            module: None,
         })
     }
 
@@ -598,9 +655,9 @@ enum Link {
 ///   in the same object, and initialised; its `platform_data` points to this, and its release
 ///   function is [`Header::release`], which frees the object.
 /// - The object holds this module.
-/// - `link`, `parent` and `membership` are written before the object is registered, by the one who
-///   registers, and from then on only by the owner of the teardown; `parent` is not changed any
-///   more once it is set.
+/// - `link`, `parent`, `module_of_parent` and `membership` are written before the object is
+///   registered, by the one who registers, and from then on only by the owner of the teardown;
+///   `parent` and `module_of_parent` are not changed any more once they are set.
 /// - While the object is registered, `parent` is set, and the bound data is initialised.
 #[pin_data]
 #[repr(C)]
@@ -611,6 +668,8 @@ pub(crate) struct Header {
     class: Arc<RegisteredClass>,
     membership: UnsafeCell<Option<Membership>>,
     parent: UnsafeCell<Option<ARef<device::Device>>>,
+    // After `parent`, whose release may be in what this holds.
+    module_of_parent: UnsafeCell<Option<HeldModule>>,
     link: UnsafeCell<Link>,
     memory: Memory,
     keeps_something: Atomic<bool>,
@@ -779,6 +838,7 @@ impl Header {
             class,
             membership: UnsafeCell::new(Some(membership)),
             parent: UnsafeCell::new(None),
+            module_of_parent: UnsafeCell::new(None),
             link: UnsafeCell::new(Link::None),
             memory: Memory::default(),
             keeps_something: Atomic::new(false),
@@ -950,6 +1010,7 @@ impl Header {
         // that is not added is not looked at by the driver core.
         unsafe {
             *self.parent.get() = Some(place.device.into());
+            *self.module_of_parent.get() = place.module.map(HeldModule::new);
             (*self.device).parent = device_pointer(place.device);
         }
         Ok(())
@@ -1017,6 +1078,38 @@ impl Header {
             let _ = (*this).revocable.unregister();
             Self::put(NonNull::from(&(*this).revocable));
         }
+    }
+}
+
+/// An `ARef<Object<T>>` with the type erased: whoever knows the type can get one from it.
+///
+/// # Invariants
+///
+/// It owns a reference to an object, which is counted there as one through which the data can be
+/// looked at.
+pub(crate) struct ErasedRef(Reference);
+
+impl ErasedRef {
+    pub(crate) fn new(header: &Header) -> Self {
+        header.typed_references.fetch_add(1, Relaxed);
+        // INVARIANT: Counted just now.
+        Self(Reference::new(&header.revocable))
+    }
+}
+
+impl Deref for ErasedRef {
+    type Target = Header;
+
+    fn deref(&self) -> &Header {
+        // SAFETY: By the type invariants, it is the one of an object.
+        unsafe { Header::of_revocable(&self.0) }
+    }
+}
+
+impl Drop for ErasedRef {
+    fn drop(&mut self) {
+        // The reference is put after this, as by an `ARef`.
+        self.typed_references.fetch_sub(1, Release);
     }
 }
 
@@ -1593,6 +1686,17 @@ impl<T: Operations> Unregistered<T> {
         parent: <T::Parent as Parent>::Ref<'_>,
         argument: T::Argument,
     ) -> Result<Registration<T>> {
+        self.register_when_begun(parent, argument, |_| Ok(()))
+    }
+
+    /// The same, and calls `begun` when the registration has begun, before anything is made or can
+    /// be seen. From then on who asks for the end waits for that.
+    pub(crate) fn register_when_begun(
+        self,
+        parent: <T::Parent as Parent>::Ref<'_>,
+        argument: T::Argument,
+        begun: impl FnOnce(&Header) -> Result,
+    ) -> Result<Registration<T>> {
         self.object
             .header
             .begin_registration(T::Parent::above(parent)?)?;
@@ -1601,6 +1705,11 @@ impl<T: Operations> Unregistered<T> {
         let this = core::mem::ManuallyDrop::new(self);
         // SAFETY: `this` is neither used again nor dropped, so the reference is moved.
         let object = unsafe { core::ptr::read(&this.object) };
+
+        if let Err(error) = begun(&object.header) {
+            object.header.revocable.fail_registration(false);
+            return Err(error);
+        }
 
         let slot = object.bound.get();
         // SAFETY: By the protocol, only the task that registers uses `bound` before the door is

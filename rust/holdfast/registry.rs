@@ -14,7 +14,8 @@
 //!
 //! - of any number of deletes of a name one does it, and the others find no such name, at once;
 //! - a delete and the end of the parent both ask for the end of the object, and
-//!   [one of them does it](crate::object#the-end-of-a-registration);
+//!   [one of them does it](crate::object#the-end-of-a-registration). The end of the parent waits
+//!   for the delete; a delete that comes second does not wait;
 //! - a delete while the object is being constructed takes it out, too. The constructor learns of it
 //!   before it is done, takes back all that it has made, and returns [`ENODEV`]; the delete returns
 //!   after that;
@@ -127,6 +128,7 @@ use crate::{
     attribute::Output,
     class,
     object::{
+        ErasedRef,
         Header,
         Object,
         Operations,
@@ -134,7 +136,8 @@ use crate::{
         Parent,
         Unregistered, //
     },
-    revocable::Reference, //
+    platform::current_task,
+    protocol::Task, //
 };
 
 use core::marker::PhantomData;
@@ -152,14 +155,41 @@ use kernel::{
 
 /// An object in a [`Table`].
 struct Entry {
-    object: Reference,
-    /// Whether its registration is complete.
-    constructed: bool,
+    // Not a mere reference to the memory: the data must not be dropped while somebody can find the
+    // object here and look at it.
+    object: ErasedRef,
+    /// Who registers it, until that is complete.
+    constructor: Option<Task>,
 }
 
 impl Entry {
     fn is(&self, object: &Header) -> bool {
-        core::ptr::eq(&*self.object, &object.revocable)
+        core::ptr::eq(&*self.object, object)
+    }
+
+    /// What to tell who has taken it out and found `outcome`.
+    fn answer(&self, outcome: Result<Outcome>) -> Result {
+        match outcome {
+            Ok(Outcome::Done) => Ok(()),
+            // Its constructor has taken it back.
+            Ok(Outcome::AlreadyDone) if self.constructor.is_some() && self.has_ended() => Ok(()),
+            // It has ended with its parent, or by itself, or is about to.
+            Ok(Outcome::AlreadyDone) => Err(ENODEV),
+            // Its constructor, who waits for the caller or is the caller, finds it gone from here.
+            Err(_) if self.constructor.is_some() => Ok(()),
+            // Its parent is about to end it, and waits for the caller.
+            Err(_) if !self.object.is_open() => Err(ENODEV),
+            // The caller is inside of it.
+            Err(_) => {
+                self.object.unregister_deferred();
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether it has ended, if its end has been claimed.
+    fn has_ended(&self) -> bool {
+        self.object.revocable.protocol.owner().is_none()
     }
 }
 
@@ -194,12 +224,12 @@ impl Table {
         unsafe { pin_init::raw_try_init(slot, init) }
     }
 
-    /// Puts an object here that is going to be registered.
+    /// Puts an object here whose registration has begun.
     #[inline(never)]
     fn insert(&self, number: usize, object: &Header) -> Result {
         let entry = Entry {
-            object: Reference::new(&object.revocable),
-            constructed: false,
+            object: ErasedRef::new(object),
+            constructor: Some(current_task()),
         };
         // What had the number before has ended, by whatever means, or could not have lost it.
         let ended = self
@@ -215,7 +245,7 @@ impl Table {
     fn set_constructed(&self, number: usize, object: &Header) -> bool {
         match self.entries.lock().get_mut(&number) {
             Some(entry) if entry.is(object) => {
-                entry.constructed = true;
+                entry.constructor = None;
                 true
             }
             _ => false,
@@ -237,40 +267,36 @@ impl Table {
 
     /// The first object from `number` on that is registered.
     #[inline(never)]
-    fn find_from(&self, number: usize) -> Option<(usize, Reference)> {
+    fn find_from(&self, number: usize) -> Option<(usize, ErasedRef)> {
         let entries = self.entries.lock();
         let mut from = number;
         loop {
             let cursor = entries.cursor_lower_bound(&from)?;
             let (&number, entry) = cursor.current();
             if entry.object.is_open() {
-                return Some((number, Reference::new(&entry.object)));
+                return Some((number, ErasedRef::new(&entry.object)));
             }
             from = number.checked_add(1)?;
         }
     }
 
+    /// Takes the object out. Who has done it is the only one who asks for its end by its name.
+    fn take(&self, number: usize) -> Option<Entry> {
+        let node = self.entries.lock().remove_node(&number)?;
+        Some(node.to_key_value().1)
+    }
+
     /// Takes the object out, and ends it.
     #[inline(never)]
     fn delete(&self, number: usize) -> Result {
-        // Whoever has taken it out is the only one who asks for its end by its name.
-        let entry = self.entries.lock().remove_node(&number).ok_or(ENODEV)?;
-        let (_, entry) = entry.to_key_value();
-
-        match entry.object.unregister() {
-            Ok(Outcome::Done) => Ok(()),
-            // Its constructor has taken it back.
-            _ if !entry.constructed => Ok(()),
-            // It has ended with its parent, or by itself.
-            Ok(Outcome::AlreadyDone) => Err(ENODEV),
-            // Its parent is about to end it, and waits for the caller.
-            Err(_) if !entry.object.is_open() => Err(ENODEV),
-            // The caller is inside of it.
-            Err(_) => {
-                end_later(&entry.object);
-                Ok(())
-            }
-        }
+        let entry = self.take(number).ok_or(ENODEV)?;
+        // An unbind that has come first needs nobody's help, and waits for a caller that is inside
+        // of the parent. The constructor has to take back what it has made.
+        let outcome = entry
+            .object
+            .revocable
+            .unregister_or_wait_for(entry.constructor);
+        entry.answer(outcome)
     }
 
     /// Ends all that is here.
@@ -282,15 +308,11 @@ impl Table {
                 None => break,
             };
             // If it has ended, or somebody else has taken it out, that is as well.
-            let _ = self.delete(number);
+            if let Some(entry) = self.take(number) {
+                let _ = entry.answer(entry.object.revocable.unregister());
+            }
         }
     }
-}
-
-/// Asks for the end of an object, and does not wait for it.
-fn end_later(object: &Reference) {
-    // SAFETY: By the type invariants of `Table`, all that is in there are objects.
-    unsafe { Header::of_revocable(object) }.unregister_deferred();
 }
 
 /// The objects below another object, or below a device, that user space creates and deletes.
@@ -412,8 +434,11 @@ impl<T: Operations> Registry<T> {
         let reference = ARef::from(&*object);
         let header = reference.header();
 
-        self.table.insert(number, header)?;
-        match object.register(parent, argument) {
+        // Not before the registration has begun: who deletes it waits for the constructor then, and
+        // the name is free when the delete returns.
+        match object
+            .register_when_begun(parent, argument, |object| self.table.insert(number, object))
+        {
             Ok(registration) => {
                 if !self.table.set_constructed(number, header) {
                     // Deleted. Who did it, or the drop of the registration, has ended it.
@@ -458,7 +483,7 @@ impl<T: Operations> Registry<T> {
     fn find_from(&self, number: usize) -> Option<(usize, ARef<Object<T>>)> {
         let (number, object) = self.table.find_from(number)?;
         // SAFETY: By the type invariants.
-        let object = unsafe { Object::<T>::from_header(Header::of_revocable(&object)) };
+        let object = unsafe { Object::<T>::from_header(&object) };
         Some((number, ARef::from(object)))
     }
 
@@ -470,7 +495,8 @@ impl<T: Operations> Registry<T> {
     ///
     /// # Errors
     ///
-    /// [`ENODEV`] if there is none of that name, or if it ends with its parent.
+    /// [`ENODEV`] if there is none of that name, or if its end has begun, by itself or with that of
+    /// its parent. That is not waited for.
     pub fn delete(&self, name: &BStr) -> Result {
         let number = T::CLASS.number_of(name).ok_or(ENODEV)?;
         self.table.delete(number)

@@ -558,6 +558,20 @@ impl Revocable {
     /// Ends the registration, or waits until whoever does it is done.
     #[inline(never)]
     pub(crate) fn unregister(&self) -> Result<Outcome> {
+        self.unregister_or(|| waits::try_wait_for_end(self))
+    }
+
+    /// The same, but if another task is doing it, it is waited for only if it is `task`: who else
+    /// does it may wait for the caller.
+    #[inline(never)]
+    pub(crate) fn unregister_or_wait_for(&self, task: Option<Task>) -> Result<Outcome> {
+        self.unregister_or(|| {
+            task.is_none() || self.protocol.owner() != task || waits::try_wait_for_end(self)
+        })
+    }
+
+    /// Ends the registration. If another task is doing it, `wait` is asked whether that is as well.
+    fn unregister_or(&self, wait: impl FnOnce() -> bool) -> Result<Outcome> {
         let task = current_task();
         if waits::would_wait_for_itself(self) {
             return Err(EDEADLK);
@@ -574,7 +588,7 @@ impl Revocable {
                 }
                 Claim::Ended => Ok(Outcome::AlreadyDone),
                 Claim::WouldWaitForItself => Err(EDEADLK),
-                Claim::Busy if waits::try_wait_for_end(self) => Ok(Outcome::AlreadyDone),
+                Claim::Busy if wait() => Ok(Outcome::AlreadyDone),
                 Claim::Busy => Err(EDEADLK),
             }
         })

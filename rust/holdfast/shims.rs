@@ -59,6 +59,7 @@ extern "C" {
         vmf: *mut bindings::vm_fault,
         page: *mut bindings::page,
         pfn: c_ulong,
+        caching: c_uint,
     ) -> bindings::vm_fault_t;
     pub(crate) fn holdfast_page_write(
         page: *mut bindings::page,

@@ -4,9 +4,12 @@
 //!
 //! Promise 9: drivers contain no `unsafe`.
 
-use holdfast::chardev::Memory;
+use holdfast::chardev::{
+    Caching,
+    Memory, //
+};
 
 /// Gives user space the memory at an address.
 pub fn share(address: u64) -> Memory<'static> {
-    Memory::from_device(address) //~ E0133
+    Memory::from_device(address, Caching::Uncached) //~ E0133
 }

@@ -14,7 +14,7 @@ from holdfast import scenarios
 
 def scenario(name: str, machine: str) -> scenarios.Scenario:
     """Describe a scenario of which only the machine matters."""
-    return scenarios.Scenario(name, "", 30.0, machine, "", None, ())
+    return scenarios.Scenario(name, "", 30.0, machine, "", None, "stock", ())
 
 
 class Machines(unittest.TestCase):

@@ -367,7 +367,7 @@ pub struct Memory<'a> {
 
 enum Frame {
     Page(NonNull<bindings::page>),
-    Device(usize),
+    Device(usize, Caching),
 }
 
 impl<'a> Memory<'a> {
@@ -448,7 +448,8 @@ impl<'a> Memory<'a> {
     /// For abstractions of resources that know what they own, to make a safe function of: the end
     /// of the registration unmaps it before what is bound is dropped, so a resource in
     /// [`object::Operations::Bound`](crate::object::Operations::Bound) is held for long enough. It
-    /// can only be mapped by a mapping that was set up with [`Backing::device`].
+    /// can only be mapped by a mapping that was set up with [`Backing::device`] and the same
+    /// `caching`: in another one it is SIGBUS.
     ///
     /// # Safety
     ///
@@ -456,13 +457,13 @@ impl<'a> Memory<'a> {
     ///   claimed until the registration ends.
     /// - User space may read and write all of the frame at any time, and cannot by that make the
     ///   device access memory that is not user space's.
-    /// - No other mapping of it may be cached differently.
+    /// - Every other mapping of it must be cached as `caching` says.
     /// # Examples
     ///
     /// What the abstraction of a resource could have, for a driver to return from `fault`:
     ///
     /// ```
-    /// # use holdfast::chardev::Memory;
+    /// # use holdfast::chardev::{Caching, Memory};
     /// # use kernel::{bindings::phys_addr_t, page::{PAGE_SHIFT, PAGE_SIZE}, prelude::*};
     /// /// Registers for user space, in frames of their own.
     /// ///
@@ -482,7 +483,7 @@ impl<'a> Memory<'a> {
     ///         }
     ///         let address = self.start + ((page << PAGE_SHIFT) as phys_addr_t);
     ///         // SAFETY: By the type invariants, and as this is in the object's `Bound`.
-    ///         Ok(unsafe { Memory::from_device(address) })
+    ///         Ok(unsafe { Memory::from_device(address, Caching::Uncached) })
     ///     }
     /// }
     ///
@@ -491,10 +492,58 @@ impl<'a> Memory<'a> {
     /// assert!(registers.page(2).is_err());
     /// # Ok::<(), Error>(())
     /// ```
-    pub unsafe fn from_device(address: bindings::phys_addr_t) -> Self {
+    ///
+    /// `mmap` has to say the same:
+    ///
+    /// ```
+    /// # use holdfast::chardev::{self, *};
+    /// # use holdfast::{object::{Access, Unregistered}, testing::{self, File}};
+    /// # use kernel::fs::file::flags::*;
+    /// # use kernel::page::PAGE_SIZE;
+    /// # testing::object! {
+    /// #     struct Mistaken: ();
+    /// #     const CHARACTER_DEVICE: Option<Functions<Self>> = Some(Functions::new());
+    /// #     fn bind(_argument: ()) -> () {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// #
+    /// # #[vtable]
+    /// # impl chardev::Operations for Mistaken {
+    /// #     type File = ();
+    /// #
+    /// #     fn open(_access: &Access<'_, '_, Self>, _flags: Flags) -> Result {
+    /// #         Ok(())
+    /// #     }
+    /// #
+    /// fn mmap(
+    ///     _access: &Access<'_, '_, Self>,
+    ///     _file: &Handle<'_, Self>,
+    ///     _area: &Area,
+    /// ) -> Result<Backing> {
+    ///     Ok(Backing::device(Caching::Uncached))
+    /// }
+    ///
+    /// fn fault<'access>(
+    ///     _access: &'access Access<'_, '_, Self>,
+    ///     _file: &'access Handle<'_, Self>,
+    ///     _page: usize,
+    /// ) -> Result<Memory<'access>> {
+    ///     // SAFETY: It is never mapped.
+    ///     Ok(unsafe { Memory::from_device(0, Caching::Cached) })
+    /// }
+    /// # }
+    ///
+    /// # let parent = testing::Parent::new()?;
+    /// let registration = Unregistered::<Mistaken>::new(())?.register(&parent, ())?;
+    /// let file = File::open(&registration, O_RDWR)?;
+    /// assert_eq!(file.map(PAGE_SIZE)?.read::<u32>(0), Err(EFAULT));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub unsafe fn from_device(address: bindings::phys_addr_t, caching: Caching) -> Self {
         // INVARIANT: By the safety requirements.
         Self {
-            frame: Frame::Device((address >> PAGE_SHIFT) as usize),
+            frame: Frame::Device((address >> PAGE_SHIFT) as usize, caching),
             _owner: PhantomData,
         }
     }
@@ -532,6 +581,16 @@ pub enum Caching {
     WriteCombining,
     /// As memory.
     Cached,
+}
+
+impl Caching {
+    const fn kind(self) -> Kind {
+        match self {
+            Self::Uncached => Kind::Uncached,
+            Self::WriteCombining => Kind::WriteCombining,
+            Self::Cached => Kind::Cached,
+        }
+    }
 }
 
 /// What is behind a mapping; `enum holdfast_caching` in C says the same.
@@ -618,11 +677,7 @@ impl Backing {
     /// For memory of a device.
     pub const fn device(caching: Caching) -> Self {
         Self {
-            kind: match caching {
-                Caching::Uncached => Kind::Uncached,
-                Caching::WriteCombining => Kind::WriteCombining,
-                Caching::Cached => Kind::Cached,
-            },
+            kind: caching.kind(),
             read_only: false,
         }
     }
@@ -779,13 +834,13 @@ impl Fault {
     /// Must be called inside the door.
     #[inline(never)]
     pub(super) fn insert(&self, memory: Memory<'_>) -> bindings::vm_fault_t {
-        let (page, frame) = match memory.frame {
-            Frame::Page(page) => (page.as_ptr(), 0),
-            Frame::Device(frame) => (core::ptr::null_mut(), frame),
+        let (page, frame, kind) = match memory.frame {
+            Frame::Page(page) => (page.as_ptr(), 0, Kind::Pages),
+            Frame::Device(frame, caching) => (core::ptr::null_mut(), frame, caching.kind()),
         };
         // SAFETY: By the type invariants, and those of `Memory`: a page is reference-counted, and a
         // frame stays the driver's until the end of the registration, which unmaps it.
-        unsafe { shims::holdfast_fault_insert(self.0, page, frame) }
+        unsafe { shims::holdfast_fault_insert(self.0, page, frame, kind as c_uint) }
     }
 }
 

@@ -316,12 +316,15 @@ mod registry_tests {
         let second = create(&decoder, &watch)?;
         assert!(second.name().to_bytes() == b"holdfast-region1");
         assert!(*next(&decoder)? == *b"holdfast-region2\n");
+        // Its data can be looked at through this and through the registry.
+        assert_eq!(first.header().typed_references(), 2);
 
         assert!(delete(&decoder, FIRST) == Ok(()));
         assert!(!first.is_registered() && second.is_registered());
         assert!(delete(&decoder, FIRST) == Err(ENODEV));
         assert!(get(&decoder, FIRST).err() == Some(ENODEV));
         assert_eq!(watch.alive(), 1);
+        assert_eq!(first.header().typed_references(), 1);
 
         // At once, though there are references to the old one.
         assert!(*next(&decoder)? == *b"holdfast-region0\n");
@@ -571,6 +574,52 @@ mod registry_tests {
     #[test]
     fn delete_after_unbind_claims() -> Result {
         delete_inside_unbind(At::Nowhere, At::Wake, Err(ENODEV))
+    }
+
+    /// Race 2, the unbind first, and nobody can tell that it waits for the delete: the task that
+    /// deletes does it for another one, which is inside of the decoder.
+    #[test]
+    fn delete_for_somebody_inside() -> Result {
+        for _ in 0..rounds() {
+            let device = parent()?;
+            let watch = Watch::new(At::Wake)?;
+            let decoder = decoder(&device, &Watch::new(At::Nowhere)?)?;
+            create(&decoder, &watch)?;
+            let (other, helper) = (Other::new()?, Other::new()?);
+
+            let task = (decoder.reference(), watch.clone(), other.clone(), helper);
+            spawn(move || {
+                let (decoder, watch, other, helper) = task;
+                let entered = decoder.access(|access| {
+                    other.ready.complete_all();
+                    // The unbind has claimed the region.
+                    watch.reached.wait_for_completion();
+
+                    let registry = core::ptr::from_ref(&access.regions) as usize;
+                    let task = (watch.clone(), helper.clone());
+                    let spawned = spawn(move || {
+                        let (watch, helper) = task;
+                        // SAFETY: Who has lent it is inside of the decoder until this is done.
+                        let registry = unsafe { &*(registry as *const Registry<Region>) };
+                        watch.expect(registry.delete(name(FIRST)) == Err(ENODEV));
+                        helper.done.complete_all();
+                    });
+                    match spawned {
+                        Ok(_) => helper.done.wait_for_completion(),
+                        Err(_) => watch.expect(false),
+                    }
+                });
+                watch.expect(entered.is_ok());
+                watch.go_on.complete_all();
+                other.done.complete_all();
+            })?;
+            other.ready.wait_for_completion();
+            drop(device);
+            assert_eq!(watch.alive(), 0);
+            other.done.wait_for_completion();
+            assert!(watch.is_over(1));
+        }
+        Ok(())
     }
 
     /// Race 2, at the same instant.

@@ -131,6 +131,12 @@ pub fn unload_sample() -> Result<()> {
 /// Unloads all that [`load`] has loaded of this project.
 pub fn unload() -> Result<()> {
     unload_sample()?;
+    unload_crate()
+}
+
+/// Unloads the library, which objects below regions hold until they are freed.
+pub fn unload_crate() -> Result<()> {
+    kernel::wait_until_unused(CRATE)?;
     kernel::rmmod(CRATE).with_context(|| format!("rmmod {CRATE}"))?;
     sample::unload_library()
 }

@@ -295,10 +295,15 @@ fn taken_away() -> Result<()> {
     })?;
     take_away("rmmod", |_region| {
         cxl::unload_sample()?;
+        // A file is open, and has memory that the core releases.
+        ensure!(
+            kernel::rmmod(cxl::CRATE).is_err(),
+            "{} goes under an open file",
+            cxl::CRATE
+        );
         cxl::delete_regions()
     })?;
-    kernel::rmmod(cxl::CRATE).context("rmmod of the crate")?;
-    crate::sample::unload_library()
+    cxl::unload_crate()
 }
 
 pub const MEMORY_GOES: Scenario = Scenario {

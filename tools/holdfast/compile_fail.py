@@ -26,6 +26,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import os
 import re
 import subprocess
 import time
@@ -257,6 +258,12 @@ def prepare(output: Path, objtree: Path, env: dict[str, str]) -> Rustc:
     sysroot = toolchain.output([program, "--print", "sysroot"], env)
     substitutions = [(str(paths.CHECKOUT), "$HOLDFAST"), (str(objtree), "$KERNEL")]
     substitutions += [(str(source), "$KERNEL"), (f"{sysroot}/lib/rustlib/src/rust", "$RUST")]
+    # A kernel of the cache was compiled in a folder of its sources, and says "..".
+    here = output.parent / "rust"
+    partial = here.with_name(f"rust.{os.getpid()}")
+    partial.symlink_to(source / "rust")
+    partial.replace(here)
+    substitutions.append(("../rust/", "$KERNEL/rust/"))
     if "RUST_LIB_SRC" in env:
         substitutions.append((str(Path(env["RUST_LIB_SRC"]).parent), "$RUST"))
     rustc = Rustc(program, kept, env, output, directory, substitutions)

@@ -207,7 +207,8 @@ fn races() -> Result<()> {
             let unloaded = enough.and_then(|()| {
                 wait::quietly_within(
                     "rmmod of the sample",
-                    sample::rmmod_limit(Duration::from_secs(10)),
+                    // It unregisters all there is, beside three tasks that never sleep.
+                    sample::rmmod_limit(Duration::from_secs(40)),
                     || kernel::rmmod(MODULE).context("rmmod of the sample"),
                 )
             });

@@ -263,7 +263,7 @@ def prepare(output: Path, objtree: Path, env: dict[str, str]) -> Rustc:
     partial = here.with_name(f"rust.{os.getpid()}")
     partial.symlink_to(source / "rust")
     partial.replace(here)
-    substitutions.append(("../rust/", "$KERNEL/rust/"))
+    substitutions.append(("../rust", "$KERNEL/rust"))
     if "RUST_LIB_SRC" in env:
         substitutions.append((str(Path(env["RUST_LIB_SRC"]).parent), "$RUST"))
     rustc = Rustc(program, kept, env, output, directory, substitutions)

@@ -605,7 +605,7 @@ mod registry_tests {
                         helper.done.complete_all();
                     });
                     match spawned {
-                        Ok(_) => helper.done.wait_for_completion(),
+                        Ok(()) => helper.done.wait_for_completion(),
                         Err(_) => watch.expect(false),
                     }
                 });

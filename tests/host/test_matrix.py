@@ -18,7 +18,9 @@ def cell(
     a: str, b: str, target: str = "pf", *, vfs: bool = False, meaningless: str | None = None
 ) -> matrix.Cell:
     """Describe a cell."""
-    return matrix.Cell(f"{a}+{b}@{target}", a, b, target, meaningless, vfs, hotplug=False)
+    return matrix.Cell(
+        f"{a}+{b}@{target}", a, b, target, meaningless, vfs, hotplug=False, instant=False
+    )
 
 
 def told(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - of JSON
@@ -89,6 +91,8 @@ class Judge(unittest.TestCase):
         self.assertEqual(self.verdict(told(overlaps=49)), matrix.NO_OVERLAP)
         self.assertEqual(self.verdict(told(overlaps=50)), matrix.PASS)
         self.assertEqual(self.verdict(told(rounds=0, overlaps=0)), matrix.NO_OVERLAP)
+        rarely = [matrix.judge(told(overlaps=n), [], [], None, instant=True)[0] for n in (1, 0)]
+        self.assertEqual(rarely, [matrix.PASS, matrix.NO_OVERLAP])
 
     def test_says_why(self) -> None:
         """Equal reports are counted, not repeated."""

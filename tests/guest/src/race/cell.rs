@@ -5,7 +5,9 @@
 use anyhow::{anyhow, Result};
 use serde_json::{json, Value};
 
-use super::operation::{meaningless, Operation, OF_ONE_PF, OF_PF, OF_PORT, OF_VF};
+use super::operation::{
+    meaningless, meet_for_an_instant, Operation, OF_ONE_PF, OF_PF, OF_PORT, OF_VF,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -97,6 +99,7 @@ impl Cell {
             "meaningless": self.meaningless(),
             "vfs": self.cycles_vfs(),
             "hotplug": self.uses_hotplug(),
+            "instant": meet_for_an_instant(self.a, self.b),
         })
     }
 }

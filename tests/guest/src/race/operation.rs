@@ -208,6 +208,12 @@ impl Needs {
     }
 }
 
+/// Whether two can be inside at once for an instant only: a driver's bind and unbind files are made
+/// after its devices are bound (`bus_add_driver()`), which is nearly all of what insmod does.
+pub fn meet_for_an_instant(a: Operation, b: Operation) -> bool {
+    matches!((a, b), (Bind | Unbind, Insmod) | (Insmod, Bind | Unbind))
+}
+
 /// Why a pair is not raced, if it is not.
 pub fn meaningless(a: Operation, b: Operation) -> Option<&'static str> {
     let either = |operation| a == operation || b == operation;

@@ -122,10 +122,7 @@ pub fn load() -> Result<()> {
 
 /// Unloads the sample alone, which unbinds it; fails if that does not return at once.
 pub fn unload_sample() -> Result<()> {
-    wait::within("rmmod of the sample", sample::rmmod_limit(AT_ONCE), || {
-        kernel::rmmod(MODULE).with_context(|| format!("rmmod {MODULE}"))
-    })
-    .map(drop)
+    sample::rmmod_within(MODULE, AT_ONCE)
 }
 
 /// Unloads all that [`load`] has loaded of this project.

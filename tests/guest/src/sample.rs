@@ -50,6 +50,15 @@ pub fn rmmod_limit(limit: Duration) -> Duration {
         }
 }
 
+/// Unloads a sample; fails if that does not return within `limit`.
+pub fn rmmod_within(module: &'static str, limit: Duration) -> Result<()> {
+    let what = format!("rmmod of {module}");
+    wait::within(&what, rmmod_limit(limit), move || {
+        kernel::rmmod(module).with_context(|| format!("rmmod {module}"))
+    })
+    .map(drop)
+}
+
 pub struct Sample {
     pub pf: Device,
 }
@@ -121,10 +130,7 @@ impl Sample {
 
     /// Unloads the driver alone; fails if that does not return within `limit`.
     pub fn unload_driver(self, limit: Duration) -> Result<()> {
-        wait::within("rmmod of the sample", rmmod_limit(limit), || {
-            kernel::rmmod(MODULE).with_context(|| format!("rmmod {MODULE}"))
-        })?;
-        Ok(())
+        rmmod_within(MODULE, limit)
     }
 }
 

@@ -7,11 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{ensure, Context, Result};
 
-use crate::kernel;
 use crate::pci;
 use crate::sample::{self, OpenFile, Sample, AT_ONCE, AT_ONCE_WITH_VFS, MODULE};
 use crate::scenario::Scenario;
-use crate::wait;
 
 pub const READABLE: Scenario = Scenario {
     flavour: Some("debug"),
@@ -73,11 +71,7 @@ fn under_open_file() -> Result<()> {
     file.expect_dead()?;
 
     // The files stay open while both modules go.
-    wait::within(
-        "rmmod of the sample",
-        sample::rmmod_limit(AT_ONCE_WITH_VFS),
-        || kernel::rmmod(MODULE).map_err(Into::into),
-    )?;
+    sample::rmmod_within(MODULE, AT_ONCE_WITH_VFS)?;
     new.expect_gone()?;
     sample::unload_library()?;
     for file in [&file, &unread, &new] {

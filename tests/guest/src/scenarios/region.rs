@@ -254,6 +254,12 @@ pub const TAKEN_AWAY: Scenario = Scenario {
     )
 };
 
+fn wait_until_no_device() -> Result<()> {
+    wait::until("the node is gone", SOON, || {
+        Ok(cxl::class_devices()?.is_empty())
+    })
+}
+
 fn taken_away() -> Result<()> {
     cxl::load()?;
     let again = |region: Region| -> Result<()> {
@@ -278,18 +284,14 @@ fn taken_away() -> Result<()> {
         sys::unregister(&file)?;
         // It has not ended yet, or has.
         let _ = sys::unregister(&file);
-        wait::until("the node is gone", SOON, || {
-            Ok(cxl::class_devices()?.is_empty())
-        })?;
+        wait_until_no_device()?;
         // The driver is still bound, and has nothing left to end.
         region.unbind()?;
         again(region)
     })?;
     take_away("the attribute of the sample", move |region| {
         kernel::write(cxl::attribute("unregister")?, "1")?;
-        wait::until("the node is gone", SOON, || {
-            Ok(cxl::class_devices()?.is_empty())
-        })?;
+        wait_until_no_device()?;
         region.unbind()?;
         again(region)
     })?;

@@ -41,9 +41,7 @@ fn load() -> Result<()> {
 }
 
 fn unload() -> Result<()> {
-    wait::within("rmmod of the sample", sample::rmmod_limit(AT_ONCE), || {
-        kernel::rmmod(MODULE).with_context(|| format!("rmmod {MODULE}"))
-    })?;
+    sample::rmmod_within(MODULE, AT_ONCE)?;
     ensure!(!Path::new(DECODER).exists(), "{DECODER} still exists");
     sample::unload_library()
 }

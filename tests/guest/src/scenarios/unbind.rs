@@ -9,7 +9,6 @@ use crate::kernel;
 use crate::pci;
 use crate::sample::{self, Sample, AT_ONCE, AT_ONCE_WITH_VFS, LIBRARY, MODULE};
 use crate::scenario::{Expected, Scenario};
-use crate::wait;
 
 /// The PCI core's own: in every driver that turns its VFs off in `.remove`, as it
 /// must, and that is unbound through sysfs, where the core takes no lock around it.
@@ -75,9 +74,7 @@ fn rmmod_under_open_file() -> Result<()> {
     let sample = Sample::load()?;
     let file = sample.open()?;
     file.status()?;
-    wait::within("rmmod of the sample", sample::rmmod_limit(AT_ONCE), || {
-        kernel::rmmod(MODULE).map_err(Into::into)
-    })?;
+    sample::rmmod_within(MODULE, AT_ONCE)?;
     file.expect_gone()?;
     sample::expect_no_class_device()?;
     match kernel::rmmod(LIBRARY) {

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 import unittest
 from pathlib import Path
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
@@ -40,6 +41,22 @@ class Machines(unittest.TestCase):
     def test_no_machine_is_empty(self) -> None:
         """Nothing is booted for nothing."""
         self.assertEqual(self.names({"b": "faulty"}, 2), [["b"]])
+
+
+class StandingStill(unittest.TestCase):
+    """When a machine is not waited for any longer."""
+
+    def test_scenario_beyond_its_limit(self) -> None:
+        """Only one that runs, and only when the guest itself could have ended it."""
+        with mock.patch("time.monotonic", return_value=0.0) as clock:
+            progress = scenarios._Progress([scenario("a", "shared")])
+            progress.feed("# a: begins")
+            clock.return_value = 89.0
+            self.assertIsNone(progress.give_up())
+            clock.return_value = 91.0
+            self.assertIn("a did not end, not even at 30 s", progress.give_up() or "")
+            progress.feed("ok 1 a")
+            self.assertIsNone(progress.give_up())
 
 
 if __name__ == "__main__":

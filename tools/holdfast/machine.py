@@ -34,8 +34,15 @@ _KEPT_CONSOLES = 10
 _STATUS = re.compile(r"^# holdfast: exit status (\d+)$", re.MULTILINE)
 _UP = "holdfast: guest is up"
 
-DEBUG_COMMAND_LINE = ("kasan_multi_shot",)
-"""A KASAN that does not go blind after one report."""
+DEBUG_COMMAND_LINE = (
+    # A KASAN that does not go blind after one report.
+    "kasan_multi_shot",
+    # An emulated CPU stands still for as long as the host does something else. What really hangs
+    # does so for longer than this.
+    "sysctl.kernel.hung_task_timeout_secs=60",
+    "sysctl.kernel.watchdog_thresh=30",
+    "rcupdate.rcu_cpu_stall_timeout=60",
+)
 
 LEAK_CHECK = "kmemleak=on"
 NO_LEAK_CHECK = "kmemleak=off"

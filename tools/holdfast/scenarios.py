@@ -52,6 +52,9 @@ _NO_LEAKS = "no-leaks"
 _MACHINE_SECONDS = 300.0
 """For booting, the leak check and powering off, beyond the scenarios' own limits."""
 
+_GRACE_SECONDS = 60.0
+"""In which a guest that still runs has said that a scenario has exceeded its limit."""
+
 _SECONDS_PER_ROUND = 3.0
 """What a scenario is given for each round that RACE_ROUNDS asks for; the guest's limit is that."""
 
@@ -93,6 +96,11 @@ def known(program: Path) -> list[Scenario]:
     ]
 
 
+def _limit(scenario: Scenario) -> float:
+    """Say how many seconds the guest gives a scenario."""
+    return scenario.seconds + _SECONDS_PER_ROUND * kunit.asked_rounds()
+
+
 def machines(chosen: Sequence[Scenario], count: int = 1) -> list[list[Scenario]]:
     """Group scenarios by the machine that they run in: `count` for those that share one.
 
@@ -113,15 +121,18 @@ def machines(chosen: Sequence[Scenario], count: int = 1) -> list[list[Scenario]]
 class _Progress:
     """Prints a line for each scenario as it ends, from the guest's KTAP."""
 
-    def __init__(self) -> None:
+    def __init__(self, group: Sequence[Scenario]) -> None:
         self.remarks: dict[str, list[str]] = {}
         self.verdicts: dict[str, tuple[bool, str | None]] = {}
+        self._limits = {scenario.name: _limit(scenario) for scenario in group}
+        self._running: str | None = None
         self._begun = time.monotonic()
 
     def feed(self, line: str) -> None:
         """Take a line of the guest's results."""
         remark = _REMARK.match(line)
         if remark and remark["text"] == "begins":
+            self._running = remark["name"]
             self._begun = time.monotonic()
         elif remark and remark["name"] != "holdfast":
             self.remarks.setdefault(remark["name"], []).append(remark["text"])
@@ -130,10 +141,20 @@ class _Progress:
                 texts.append(line[4:])
         result = _RESULT.match(line)
         if result:
+            self._running = None
             self.verdicts[result["name"]] = (result["verdict"] == "ok", result["skip"])
             if sys.stdout.isatty():
                 elapsed = time.monotonic() - self._begun
                 console.note(f"    {result['verdict']} {result['name']} ({elapsed:.1f} s)")
+
+    def give_up(self) -> str | None:
+        """Say that the whole machine stands still: it did not end a scenario at its limit."""
+        if self._running not in self._limits:
+            return None
+        limit = self._limits[self._running]
+        if time.monotonic() - self._begun <= limit + _GRACE_SECONDS:
+            return None
+        return f"The guest stood still: {self._running} did not end, not even at {limit:.0f} s"
 
 
 def _judge_machine(
@@ -224,7 +245,7 @@ def _run_jobs(jobs: Sequence[_Job]) -> list[_Done]:
 def _run_machine(job: _Job) -> _Done:
     """Boot one machine, run its scenarios, and print their verdicts."""
     built, base, group, flavour = job.built, job.base, job.group, job.flavour
-    progress = _Progress()
+    progress = _Progress(group)
     names = [scenario.name for scenario in group]
     name = f"scenarios-{flavour}-{group[0].name}"
     count = "1 scenario" if len(group) == 1 else f"{len(group)} scenarios"
@@ -235,9 +256,7 @@ def _run_machine(job: _Job) -> _Done:
         base,
         name=name,
         run=f"#!/bin/sh\nholdfast-guest run {shlex.join(names)} >/dev/ttyS1\n",
-        seconds=_MACHINE_SECONDS
-        + sum(scenario.seconds for scenario in group)
-        + _SECONDS_PER_ROUND * len(group) * kunit.asked_rounds(),
+        seconds=_MACHINE_SECONDS + sum(map(_limit, group)),
         command_line=[
             *machine.DEBUG_COMMAND_LINE,
             machine.LEAK_CHECK if job.checks_leaks else machine.NO_LEAK_CHECK,
@@ -247,6 +266,7 @@ def _run_machine(job: _Job) -> _Done:
             *kunit.race_rounds(),
         ],
         on_result=progress.feed,
+        give_up=progress.give_up,
     )
     cases = _judge_machine(group, outcome, progress)
     if job.checks_leaks and _NO_LEAKS not in progress.verdicts:

@@ -6,12 +6,11 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{bail, ensure, Context, Result};
 
 use crate::kernel;
-use crate::sample::{self, AT_ONCE, LIBRARY};
+use crate::sample::{self, LIBRARY};
 use crate::scenario::Skip;
 use crate::wait;
 
@@ -30,9 +29,6 @@ pub const ROOT: &str = "ACPI0017:00";
 /// What each memory device of the machine has.
 const BYTES_PER_TARGET: u64 = 256 << 20;
 pub const GRANULARITY: u32 = 256;
-
-/// Far more than any step needs, also emulated, unless it is stuck.
-const LONG: Duration = Duration::from_secs(60);
 
 fn device(name: &str) -> PathBuf {
     Path::new(DEVICES).join(name)
@@ -101,7 +97,7 @@ pub fn load_core(count: usize) -> Result<()> {
             return Err(Skip(format!("{module} is not in this guest")).into());
         }
     }
-    wait::until("the CXL memory is there", LONG, || {
+    wait::until("the CXL memory is there", || {
         Ok(Path::new(DEVICES).exists() && targets()?.len() >= count)
     })
 }
@@ -122,7 +118,7 @@ pub fn load() -> Result<()> {
 
 /// Unloads the sample alone, which unbinds it; fails if that does not return at once.
 pub fn unload_sample() -> Result<()> {
-    sample::rmmod_within(MODULE, AT_ONCE)
+    sample::unload_module(MODULE)
 }
 
 /// Unloads all that [`load`] has loaded of this project.
@@ -146,7 +142,7 @@ pub fn unbind(driver: &str, device: &str) -> Result<()> {
 /// Binds it again, and waits until `count` memory devices are ready.
 pub fn bind(driver: &str, device: &str, count: usize) -> Result<()> {
     kernel::write(format!("/sys/bus/{driver}/bind"), device)?;
-    wait::until("the CXL memory is there again", LONG, || {
+    wait::until("the CXL memory is there again", || {
         Ok(targets()?.len() >= count)
     })
 }

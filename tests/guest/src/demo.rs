@@ -14,7 +14,7 @@ use crate::cxl::{self, Region};
 use crate::kernel;
 use crate::mailbox::Part;
 use crate::pci::{self, Device};
-use crate::sample::{self, Sample, AT_ONCE, AT_ONCE_WITH_VFS, MODULE};
+use crate::sample::{self, Sample, MODULE};
 use crate::scenarios::{faulty, region};
 use crate::wait;
 
@@ -100,7 +100,7 @@ fn holdfast() -> Result<()> {
     let before = file.read()?.trim_end().to_owned();
     let pf = sample.pf.clone();
     let unbind = move || pf.unbind(sample::DRIVER);
-    let ((), elapsed) = wait::quietly_within("unbind", AT_ONCE, unbind)?;
+    let ((), elapsed) = wait::quietly_within("unbind", unbind)?;
     sample::expect_no_class_device()?;
     file.expect_gone()?;
     drop(file);
@@ -116,7 +116,7 @@ fn holdfast() -> Result<()> {
     pci::expect_vfs(&sample.pf, 2)?;
     let pf = sample.pf.clone();
     let unbind = move || pf.unbind(sample::DRIVER);
-    let ((), elapsed) = wait::quietly_within("unbind", AT_ONCE_WITH_VFS, unbind)?;
+    let ((), elapsed) = wait::quietly_within("unbind", unbind)?;
     pci::expect_vfs(&sample.pf, 0)?;
     file.expect_gone()?;
     tell(
@@ -125,7 +125,7 @@ fn holdfast() -> Result<()> {
     );
 
     let remove_module = || kernel::rmmod(MODULE).with_context(|| format!("rmmod {MODULE}"));
-    let ((), elapsed) = wait::quietly_within("rmmod", AT_ONCE, remove_module)?;
+    let ((), elapsed) = wait::quietly_within("rmmod", remove_module)?;
     file.expect_gone()?;
     ensure!(
         !kernel::module_is_loaded(MODULE),
@@ -161,7 +161,7 @@ fn region() -> Result<()> {
     tell("region-written", json!({"checksum": format!("{sum:#x}")}));
 
     let deleted = region.clone();
-    let ((), elapsed) = wait::quietly_within("delete_region", AT_ONCE, move || deleted.delete())?;
+    let ((), elapsed) = wait::quietly_within("delete_region", move || deleted.delete())?;
     region::expect_dead(&file)?;
     drop(file);
     part.go();

@@ -9,7 +9,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 use rustix::fs::OFlags;
@@ -59,8 +58,8 @@ impl Log {
     }
 
     /// Waits for a line that has `words` in it, after those that were waited for before.
-    pub fn wait_for(&mut self, words: &str, limit: Duration) -> Result<()> {
-        wait::until(&format!("the kernel says \"{words}\""), limit, || {
+    pub fn wait_for(&mut self, words: &str) -> Result<()> {
+        wait::until(&format!("the kernel says \"{words}\""), || {
             while let Some(line) = self.next()? {
                 if line.contains(words) {
                     return Ok(true);
@@ -182,7 +181,7 @@ fn wait_for_place(name: &str) -> Result<(), Errno> {
         return Ok(());
     }
     let what = format!("{} is gone", place.display());
-    wait::until(&what, Duration::from_secs(15), || Ok(!place.exists())).map_err(|_| Errno::TIMEDOUT)
+    wait::until(&what, || Ok(!place.exists())).map_err(|_| Errno::TIMEDOUT)
 }
 
 /// Loads a module from a file, and takes no time for anything else.
@@ -285,11 +284,9 @@ pub fn module_users(name: &str) -> Result<u32> {
 /// Waits until nothing uses a module any more. The kernel frees some objects later
 /// than it drops their last reference; DEBUG_KOBJECT_RELEASE adds up to 4 s to that.
 pub fn wait_until_unused(name: &str) -> Result<()> {
-    wait::until(
-        &format!("module {name} has no users"),
-        Duration::from_secs(15),
-        || Ok(module_users(name)? == 0),
-    )
+    wait::until(&format!("module {name} has no users"), || {
+        Ok(module_users(name)? == 0)
+    })
 }
 
 /// Has the console print what is of this level or more urgent; 8 is all.
@@ -341,9 +338,7 @@ impl LeakCheck {
     /// that have changed since it last saw them; hence the age, and two scans.
     pub fn end(self) -> Result<Vec<String>> {
         let ripe = jiffies()? + 5_500;
-        wait::until("all objects are 5 s old", Duration::from_secs(10), || {
-            Ok(jiffies()? >= ripe)
-        })?;
+        wait::until("all objects are 5 s old", || Ok(jiffies()? >= ripe))?;
         for _ in 0..2 {
             write(KMEMLEAK, "scan")?;
         }

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::cxl;
 use crate::kernel;
-use crate::sample::{self, AT_ONCE, LIBRARY};
+use crate::sample::LIBRARY;
 use crate::scenario::Skip;
 use crate::sys::{self, Access, Mapping};
 use crate::wait;
@@ -46,17 +46,16 @@ impl Mailbox {
         Ok(Self(()))
     }
 
-    /// Unloads the sample, which ends its device; fails if that does not return at once.
+    /// Unloads the sample, which ends its device; fails if that hangs.
     pub fn end(self) -> Result<Duration> {
-        let elapsed = self.end_within(AT_ONCE)?;
+        let elapsed = self.end_quietly()?;
         println!("rmmod of the sample: {} ms", elapsed.as_millis());
         Ok(elapsed)
     }
 
-    /// The same within `limit`, and without a line about it.
-    pub fn end_within(self, limit: Duration) -> Result<Duration> {
-        let limit = sample::rmmod_limit(limit);
-        let ((), elapsed) = wait::quietly_within("rmmod of the sample", limit, || {
+    /// The same, without a line about it.
+    pub fn end_quietly(self) -> Result<Duration> {
+        let ((), elapsed) = wait::quietly_within("rmmod of the sample", || {
             kernel::rmmod(MODULE).with_context(|| format!("rmmod {MODULE}"))
         })?;
         ensure!(!Path::new(NODE).exists(), "{NODE} still exists");
@@ -151,7 +150,7 @@ impl Part {
 
     /// The signal that it dies of.
     pub fn signal(mut self) -> Result<i32> {
-        wait::until("the other process has ended", AT_ONCE, || {
+        wait::until("the other process has ended", || {
             Ok(self.child.try_wait()?.is_some())
         })?;
         let status = self.child.wait()?;

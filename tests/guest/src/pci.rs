@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 
@@ -155,9 +154,7 @@ pub fn expect_vfs(pf: &Device, count: usize) -> Result<()> {
 pub fn restore_igb() -> Result<Device> {
     if all(IGB)?.is_empty() {
         rescan()?;
-        wait::until("the igb is back", Duration::from_secs(10), || {
-            Ok(!all(IGB)?.is_empty())
-        })?;
+        wait::until("the igb is back", || Ok(!all(IGB)?.is_empty()))?;
     }
     Device::find(IGB)
 }

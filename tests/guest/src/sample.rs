@@ -5,7 +5,6 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{anyhow, bail, ensure, Context, Result};
 use rustix::io::Errno;
@@ -29,31 +28,10 @@ pub const CLASS: &str = "/sys/class/holdfast_pf";
 /// The driver of `tests/modules/forgetful.rs`.
 pub const FORGETFUL: &str = "holdfast_forgetful";
 
-/// What "at once" means: no unbind, remove or rmmod may take longer. It is far more
-/// than they need, also emulated and with every check on, and far less than the
-/// time for which the files are held open.
-pub const AT_ONCE: Duration = Duration::from_secs(2);
-
-/// The PCI core sleeps 1 s when it turns VFs off.
-pub const AT_ONCE_WITH_VFS: Duration = Duration::from_secs(6);
-
-/// The limit for an rmmod that is to take no longer than `limit`.
-///
-/// With DEBUG_KOBJECT_RELEASE the kernel waits in rmmod for the release of the module's kobject,
-/// and that for its child's (`mod_sysfs_teardown()`); each is delayed by up to 4 s.
-pub fn rmmod_limit(limit: Duration) -> Duration {
-    const DELAYED: Duration = Duration::from_secs(2 * 4 + 1);
-    limit
-        + match kernel::has_option("CONFIG_DEBUG_KOBJECT_RELEASE") {
-            true => DELAYED,
-            false => Duration::ZERO,
-        }
-}
-
-/// Unloads a sample; fails if that does not return within `limit`.
-pub fn rmmod_within(module: &'static str, limit: Duration) -> Result<()> {
+/// Unloads a sample; fails if that hangs.
+pub fn unload_module(module: &'static str) -> Result<()> {
     let what = format!("rmmod of {module}");
-    wait::within(&what, rmmod_limit(limit), move || {
+    wait::within(&what, move || {
         kernel::rmmod(module).with_context(|| format!("rmmod {module}"))
     })
     .map(drop)
@@ -114,23 +92,23 @@ impl Sample {
         self.expect_bound()
     }
 
-    /// Unbinds; fails if that does not return within `limit`.
-    pub fn unbind(&self, limit: Duration) -> Result<()> {
+    /// Unbinds; fails if that hangs.
+    pub fn unbind(&self) -> Result<()> {
         let pf = self.pf.clone();
-        wait::within("unbind", limit, move || pf.unbind(DRIVER))?;
+        wait::within("unbind", move || pf.unbind(DRIVER))?;
         ensure!(self.pf.driver().is_none(), "the igb is still bound");
         expect_no_class_device()
     }
 
     /// Unloads both modules, which must be possible whatever happened before.
     pub fn unload(self) -> Result<()> {
-        self.unload_driver(AT_ONCE_WITH_VFS)?;
+        self.unload_driver()?;
         unload_library()
     }
 
-    /// Unloads the driver alone; fails if that does not return within `limit`.
-    pub fn unload_driver(self, limit: Duration) -> Result<()> {
-        rmmod_within(MODULE, limit)
+    /// Unloads the driver alone; fails if that hangs.
+    pub fn unload_driver(self) -> Result<()> {
+        unload_module(MODULE)
     }
 }
 

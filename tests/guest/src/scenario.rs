@@ -57,7 +57,7 @@ impl Scenario {
         Self {
             name,
             description,
-            limit: Duration::from_secs(90),
+            limit: Duration::from_secs(300),
             machine: Machine::Shared,
             flavour: None,
             patched: false,

@@ -8,7 +8,7 @@ use anyhow::{anyhow, ensure, Context, Result};
 
 use crate::kernel;
 use crate::pci::{self, Device};
-use crate::sample::{self, OpenFile, Sample, AT_ONCE_WITH_VFS};
+use crate::sample::{self, OpenFile, Sample};
 use crate::scenario::Skip;
 use crate::wait;
 
@@ -65,13 +65,11 @@ impl VfSample {
 
     /// Unloads everything that is loaded; the PF's driver first, with its VFs.
     pub fn unload(self) -> Result<()> {
-        self.sample.unload_driver(AT_ONCE_WITH_VFS)?;
+        self.sample.unload_driver()?;
         if kernel::module_is_loaded(VF_MODULE) {
-            wait::within(
-                "rmmod of the VFs' driver",
-                sample::rmmod_limit(AT_ONCE_WITH_VFS),
-                || kernel::rmmod(VF_MODULE).with_context(|| format!("rmmod {VF_MODULE}")),
-            )?;
+            wait::within("rmmod of the VFs' driver", || {
+                kernel::rmmod(VF_MODULE).with_context(|| format!("rmmod {VF_MODULE}"))
+            })?;
         }
         sample::unload_library()
     }

@@ -11,7 +11,7 @@ use anyhow::{bail, ensure, Context, Result};
 
 use crate::kernel;
 use crate::mailbox::{self, Mailbox};
-use crate::sample::{self, Sample, AT_ONCE};
+use crate::sample::{self, Sample};
 use crate::scenario::{Expected, Scenario};
 use crate::sys::{Access, Mapping};
 
@@ -45,7 +45,7 @@ pub const BIND: Scenario = Scenario {
 
 fn bind() -> Result<()> {
     let sample = Sample::load()?;
-    sample.unbind(AT_ONCE)?;
+    sample.unbind()?;
 
     let failed = each_allocation(
         || {
@@ -59,7 +59,7 @@ fn bind() -> Result<()> {
         |bound| match bound {
             true => {
                 sample.expect_bound()?;
-                sample.unbind(AT_ONCE).map(drop)
+                sample.unbind().map(drop)
             }
             false => {
                 ensure!(
@@ -78,7 +78,6 @@ fn bind() -> Result<()> {
 }
 
 pub const FILE: Scenario = Scenario {
-    limit: Duration::from_secs(200),
     flavour: Some("debug"),
     ..Scenario::new(
         "allocations-of-files",

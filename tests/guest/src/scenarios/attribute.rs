@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use anyhow::{ensure, Context, Result};
 
 use crate::pci;
-use crate::sample::{self, OpenFile, Sample, AT_ONCE, AT_ONCE_WITH_VFS, MODULE};
+use crate::sample::{self, OpenFile, Sample, MODULE};
 use crate::scenario::Scenario;
 
 pub const READABLE: Scenario = Scenario {
@@ -60,7 +60,7 @@ fn under_open_file() -> Result<()> {
     // One that has been read, and one whose first read comes too late.
     expect(&file, "0\n")?;
     let unread = sample.open_attribute()?;
-    sample.unbind(AT_ONCE)?;
+    sample.unbind()?;
     file.expect_gone()?;
     unread.expect_gone()?;
     ensure!(!path.exists(), "{} is still there", path.display());
@@ -71,7 +71,7 @@ fn under_open_file() -> Result<()> {
     file.expect_dead()?;
 
     // The files stay open while both modules go.
-    sample::rmmod_within(MODULE, AT_ONCE_WITH_VFS)?;
+    sample::unload_module(MODULE)?;
     new.expect_gone()?;
     sample::unload_library()?;
     for file in [&file, &unread, &new] {

@@ -19,7 +19,6 @@ use crate::sample::LIBRARY;
 use crate::scenario::{Expected, Machine, Scenario};
 use crate::wait;
 
-const LONG: Duration = Duration::from_secs(60);
 /// More than a task needs that was killed.
 const LEFT: Duration = Duration::from_secs(10);
 
@@ -32,7 +31,6 @@ const fn scenario(
     Scenario {
         machine: Machine::Own(""),
         flavour: Some("debug"),
-        limit: Duration::from_secs(240),
         expected,
         ..Scenario::new(name, description, run)
     }
@@ -87,8 +85,8 @@ impl Deadlock {
             }
         })?;
         let reported = log
-            .wait_for("INFO: task ways:", LONG)
-            .and_then(|()| log.wait_for("</TASK>", LONG));
+            .wait_for("INFO: task ways:")
+            .and_then(|()| log.wait_for("</TASK>"));
         stop.store(true, Ordering::Release);
         drop(timeout);
         if let Err(error) = reported {
@@ -157,13 +155,13 @@ fn killed_delete() -> Result<()> {
         .stderr(Stdio::null())
         .spawn()?;
     let state = format!("/proc/{}/stat", delete.id());
-    wait::until("the delete waits for the lock", LONG, || {
+    wait::until("the delete waits for the lock", || {
         let stat = fs::read_to_string(&state).context("the delete has ended")?;
         Ok(!region.path().exists() && stat.contains(") D "))
     })?;
     delete.kill()?;
     // A core that has been mended waits for the lock nevertheless.
-    let left = wait::until("the delete has ended", LEFT, || {
+    let left = wait::until_after("the delete has ended", LEFT, || {
         Ok(delete.try_wait()?.is_some())
     });
     println!("killed: {}", left.map_or("it waits", |()| "it has ended"));

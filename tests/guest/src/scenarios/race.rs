@@ -4,13 +4,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{bail, ensure, Result};
 use rustix::io::Errno;
 
 use crate::kernel;
-use crate::sample::{OpenFile, Sample, AT_ONCE};
+use crate::sample::{OpenFile, Sample};
 use crate::scenario::Scenario;
 use crate::wait;
 
@@ -18,17 +17,13 @@ use crate::wait;
 const ROUNDS: u32 = 30;
 const READERS: usize = 2;
 
-pub const READERS_AGAINST_UNBIND: Scenario = Scenario {
-    limit: Duration::from_secs(240),
-    ..Scenario::new(
-        "readers-race-unbind",
-        "two threads read without a pause while the driver is unbound and bound",
-        readers_against_unbind,
-    )
-};
+pub const READERS_AGAINST_UNBIND: Scenario = Scenario::new(
+    "readers-race-unbind",
+    "two threads read without a pause while the driver is unbound and bound",
+    readers_against_unbind,
+);
 
 pub const ATTRIBUTE_READERS_AGAINST_UNBIND: Scenario = Scenario {
-    limit: Duration::from_secs(240),
     flavour: Some("debug"),
     ..Scenario::new(
         "attribute-readers-race-unbind",
@@ -84,8 +79,8 @@ fn one_round(sample: &Sample, file: &OpenFile, valid: fn(&str) -> bool) -> Resul
             Ok(counts.iter().all(busy) || readers.iter().any(|reader| reader.is_finished()))
         };
         // Unbinds in any case, since it is what ends the readers.
-        let started = wait::until("all readers have read", AT_ONCE, all_read);
-        let unbound = sample.unbind(AT_ONCE).and(started);
+        let started = wait::until("all readers have read", all_read);
+        let unbound = sample.unbind().and(started);
         for reader in readers {
             match reader.join() {
                 Ok(result) => result?,

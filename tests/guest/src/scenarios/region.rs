@@ -24,19 +24,11 @@ use crate::wait;
 const SIGBUS: i32 = 7;
 const PAGE: usize = 4096;
 
-/// Far more than the core needs to take a whole memory device apart, or the root with all that is
-/// below it, also emulated on a busy machine. Whatever returns within it has not waited for user
-/// space, whose files and mappings stay until it has returned.
-const SOON: Duration = Duration::from_secs(60);
-
-pub const FILE: Scenario = Scenario {
-    limit: Duration::from_secs(300),
-    ..Scenario::new(
-        "region-file",
-        "what is written to a region through a file is seen in a mapping, and the other way",
-        file,
-    )
-};
+pub const FILE: Scenario = Scenario::new(
+    "region-file",
+    "what is written to a region through a file is seen in a mapping, and the other way",
+    file,
+);
 
 /// A pattern that says where it is.
 fn pattern(offset: usize, seed: u8) -> u8 {
@@ -138,7 +130,7 @@ fn file() -> Result<()> {
     drop(mapping);
 
     // The contents are the memory's, not the binding's.
-    let (_, elapsed) = wait::within("unbind", SOON, {
+    let (_, elapsed) = wait::within("unbind", {
         let region = region.clone();
         move || region.unbind()
     })?;
@@ -227,11 +219,9 @@ fn take_away(what: &str, how: impl FnOnce(Region) -> Result<()> + Send + 'static
     };
     started.recv().context("the reader has not started")?;
 
-    wait::within(what, SOON, move || how(region))?;
+    wait::within(what, move || how(region))?;
 
-    wait::until("the reader has seen the end", SOON, || {
-        Ok(reader.is_finished())
-    })?;
+    wait::until("the reader has seen the end", || Ok(reader.is_finished()))?;
     let reads = reader
         .join()
         .map_err(|_| anyhow!("the reader panicked"))??;
@@ -245,19 +235,14 @@ fn take_away(what: &str, how: impl FnOnce(Region) -> Result<()> + Send + 'static
     Ok(())
 }
 
-pub const TAKEN_AWAY: Scenario = Scenario {
-    limit: Duration::from_secs(300),
-    ..Scenario::new(
-        "region-taken-away",
-        "a region goes, in every way it can, under an open file, a read and a touched mapping",
-        taken_away,
-    )
-};
+pub const TAKEN_AWAY: Scenario = Scenario::new(
+    "region-taken-away",
+    "a region goes, in every way it can, under an open file, a read and a touched mapping",
+    taken_away,
+);
 
 fn wait_until_no_device() -> Result<()> {
-    wait::until("the node is gone", SOON, || {
-        Ok(cxl::class_devices()?.is_empty())
-    })
+    wait::until("the node is gone", || Ok(cxl::class_devices()?.is_empty()))
 }
 
 fn taken_away() -> Result<()> {
@@ -308,14 +293,11 @@ fn taken_away() -> Result<()> {
     cxl::unload_crate()
 }
 
-pub const MEMORY_GOES: Scenario = Scenario {
-    limit: Duration::from_secs(300),
-    ..Scenario::new(
-        "region-memory-goes",
-        "what a region is made of goes: its memory device, the port of that, the root of all",
-        memory_goes,
-    )
-};
+pub const MEMORY_GOES: Scenario = Scenario::new(
+    "region-memory-goes",
+    "what a region is made of goes: its memory device, the port of that, the root of all",
+    memory_goes,
+);
 
 fn memory_goes() -> Result<()> {
     cxl::load()?;
@@ -340,7 +322,7 @@ fn memory_goes() -> Result<()> {
     })?;
     // The core unbinds the memory device after its port, some time later.
     let bound = format!("/sys/bus/cxl/devices/{memory}/driver");
-    wait::until("the memory device is unbound", SOON, || {
+    wait::until("the memory device is unbound", || {
         Ok(!std::path::Path::new(&bound).exists())
     })?;
     cxl::bind("cxl/drivers/cxl_mem", &memory, count)?;
@@ -361,14 +343,11 @@ fn memory_goes() -> Result<()> {
     cxl::unload()
 }
 
-pub const INTERLEAVED: Scenario = Scenario {
-    limit: Duration::from_secs(300),
-    ..Scenario::new(
-        "region-interleaved",
-        "the memory of two devices, interleaved, keeps its contents when the driver goes and comes",
-        interleaved,
-    )
-};
+pub const INTERLEAVED: Scenario = Scenario::new(
+    "region-interleaved",
+    "the memory of two devices, interleaved, keeps its contents when the driver goes and comes",
+    interleaved,
+);
 
 fn interleaved() -> Result<()> {
     /// Many times the granularity, and some pages.
@@ -418,7 +397,6 @@ fn interleaved() -> Result<()> {
 
 const fn row(name: &'static str, description: &'static str, run: fn() -> Result<()>) -> Scenario {
     Scenario {
-        limit: Duration::from_secs(300),
         flavour: Some("debug"),
         ..Scenario::new(name, description, run)
     }

@@ -12,14 +12,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use rustix::io::Errno;
 
 use crate::kernel;
 use crate::rounds::{self, Race};
-use crate::sample::{self, AT_ONCE, LIBRARY};
+use crate::sample::{self, LIBRARY};
 use crate::scenario::{Scenario, Skip};
 use crate::wait;
 
@@ -41,7 +40,7 @@ fn load() -> Result<()> {
 }
 
 fn unload() -> Result<()> {
-    sample::rmmod_within(MODULE, AT_ONCE)?;
+    sample::unload_module(MODULE)?;
     ensure!(!Path::new(DECODER).exists(), "{DECODER} still exists");
     sample::unload_library()
 }
@@ -122,14 +121,11 @@ fn lifecycle() -> Result<()> {
     unload()
 }
 
-pub const RACES: Scenario = Scenario {
-    limit: Duration::from_secs(240),
-    ..Scenario::new(
-        "registry-races",
-        "creates, deletes and readers at once, also killed ones, and an rmmod in their midst",
-        races,
-    )
-};
+pub const RACES: Scenario = Scenario::new(
+    "registry-races",
+    "creates, deletes and readers at once, also killed ones, and an rmmod in their midst",
+    races,
+);
 
 /// Asks `what` again and again until `stop`; how often it was done, and how often not.
 struct Count {
@@ -193,23 +189,16 @@ fn races() -> Result<()> {
                 }),
                 scope.spawn(|| until_stopped(&deletes, GONE, &delete_and_be_killed)),
             ];
-            let enough = wait::until(
-                "all of them have been at it",
-                Duration::from_secs(60),
-                || {
-                    Ok([&creates, &deletes, &reads]
-                        .iter()
-                        .all(|count| count.done.load(Ordering::Relaxed) >= 20))
-                },
-            );
+            let enough = wait::until("all of them have been at it", || {
+                Ok([&creates, &deletes, &reads]
+                    .iter()
+                    .all(|count| count.done.load(Ordering::Relaxed) >= 20))
+            });
             // In the midst of it; the file that a task is in does not keep the module.
             let unloaded = enough.and_then(|()| {
-                wait::quietly_within(
-                    "rmmod of the sample",
-                    // It unregisters all there is, beside three tasks that never sleep.
-                    sample::rmmod_limit(Duration::from_secs(40)),
-                    || kernel::rmmod(MODULE).context("rmmod of the sample"),
-                )
+                wait::quietly_within("rmmod of the sample", || {
+                    kernel::rmmod(MODULE).context("rmmod of the sample")
+                })
             });
             stop.store(true, Ordering::Release);
             for task in tasks {
@@ -288,7 +277,6 @@ fn was_done(answer: io::Result<usize>) -> Result<bool> {
 
 const fn row(name: &'static str, description: &'static str, run: fn() -> Result<()>) -> Scenario {
     Scenario {
-        limit: Duration::from_secs(300),
         flavour: Some("debug"),
         ..Scenario::new(name, description, run)
     }

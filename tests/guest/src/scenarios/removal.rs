@@ -2,12 +2,10 @@
 
 //! The device itself goes while user space holds it open.
 
-use std::time::Duration;
-
 use anyhow::{ensure, Result};
 
 use crate::pci;
-use crate::sample::{self, OpenFile, Sample, AT_ONCE, AT_ONCE_WITH_VFS};
+use crate::sample::{self, OpenFile, Sample};
 use crate::scenario::Scenario;
 use crate::wait;
 
@@ -21,7 +19,7 @@ fn under_open_file() -> Result<()> {
     let sample = Sample::load()?;
     let file = sample.open()?;
     file.status()?;
-    let file = remove_and_rescan(&sample, file, AT_ONCE)?;
+    let file = remove_and_rescan(&sample, file)?;
     file.expect_dead()?;
     drop(file);
     sample.unload()
@@ -38,16 +36,16 @@ fn with_vfs() -> Result<()> {
     let file = sample.open()?;
     sample.pf.set_vf_count(2)?;
     pci::expect_vfs(&sample.pf, 2)?;
-    let file = remove_and_rescan(&sample, file, AT_ONCE_WITH_VFS)?;
+    let file = remove_and_rescan(&sample, file)?;
     pci::expect_vfs(&sample.pf, 0)?;
     drop(file);
     sample.unload()
 }
 
 /// Removes the device under `file`, finds it again, and reads it through a new file.
-fn remove_and_rescan(sample: &Sample, file: OpenFile, limit: Duration) -> Result<OpenFile> {
+fn remove_and_rescan(sample: &Sample, file: OpenFile) -> Result<OpenFile> {
     let pf = sample.pf.clone();
-    wait::within("remove", limit, move || pf.remove())?;
+    wait::within("remove", move || pf.remove())?;
     ensure!(!sample.pf.exists(), "the device is still there");
     ensure!(pci::all(pci::IGB_VF)?.is_empty(), "its VFs are still there");
     sample::expect_no_class_device()?;

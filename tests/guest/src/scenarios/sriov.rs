@@ -9,14 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc};
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{bail, ensure, Context, Result};
 use rustix::io::Errno;
 
 use crate::kernel;
 use crate::pci::{self, Device, Overridden};
-use crate::sample::{self, OpenFile, Sample, AT_ONCE_WITH_VFS, MODULE};
+use crate::sample::{self, OpenFile, Sample, MODULE};
 use crate::scenario::{Expected, Scenario};
 use crate::vf::{self, VfSample, VF_DRIVER, VF_MODULE};
 use crate::wait;
@@ -157,7 +156,6 @@ fn rmmod_pf() -> Result<()> {
 
 pub const RMMOD_ORDERS: Scenario = Scenario {
     // Delayed releases take 8 s of each rmmod.
-    limit: Duration::from_secs(240),
     ..Scenario::new(
         "vf-rmmod-orders",
         "with VFs on, and their files read, both drivers are unloaded in either order",
@@ -187,11 +185,7 @@ fn rmmod_orders() -> Result<()> {
     for vf in pci::all(pci::IGB_VF)? {
         ensure!(vf.driver().is_none(), "{} has a driver", vf.address);
     }
-    wait::within(
-        "rmmod of the PF's driver, next",
-        sample::rmmod_limit(AT_ONCE_WITH_VFS),
-        move || unload(MODULE),
-    )?;
+    wait::within("rmmod of the PF's driver, next", move || unload(MODULE))?;
     pci::expect_vfs(&pf, 0)?;
     sample::unload_library()
 }
@@ -320,10 +314,10 @@ fn msix_count_against_removal() -> Result<()> {
                 let _ = ended.send(last);
             });
         }
-        wait::until("both files are written to", AT_ONCE_WITH_VFS, || {
+        wait::until("both files are written to", || {
             Ok(written.load(Ordering::Relaxed) >= before + 8)
         })?;
-        wait::within("VFs go", AT_ONCE_WITH_VFS, move || {
+        wait::within("VFs go", move || {
             // Alone, and with their PF. They cannot be removed one by one.
             match round % 2 {
                 0 => pf.set_vf_count(0),
@@ -332,7 +326,7 @@ fn msix_count_against_removal() -> Result<()> {
         })?;
         for _ in 0..2 {
             let last = answers
-                .recv_timeout(AT_ONCE_WITH_VFS)
+                .recv_timeout(wait::LIMIT)
                 .context("a write to the file of a VF that is gone has no answer")?;
             // The PF may have lost its driver before the VF was gone.
             ensure!(
@@ -381,13 +375,12 @@ fn under_readers(
                 scope.spawn(move || read_until_gone(file, reading))
             })
             .collect();
-        let started = wait::until("all readers have read", AT_ONCE_WITH_VFS, || {
+        let started = wait::until("all readers have read", || {
             Ok(reading.load(Ordering::Relaxed) == files.len()
                 || readers.iter().any(|reader| reader.is_finished()))
         });
         // In any case, since it is what ends the readers.
-        let limit = sample::rmmod_limit(AT_ONCE_WITH_VFS);
-        let done = wait::within(what, limit, action).map(drop).and(started);
+        let done = wait::within(what, action).map(drop).and(started);
         for reader in readers {
             match reader.join() {
                 Ok(result) => result?,
@@ -461,14 +454,11 @@ fn set(path: &Path, text: &str) -> Result<(), Errno> {
 /// How often what is raced against comes round.
 const ROUNDS: usize = 6;
 
-pub const OWN_ATTRIBUTE_AGAINST_REMOVE: Scenario = Scenario {
-    limit: Duration::from_secs(240),
-    ..Scenario::new(
-        "vfs-own-attribute-race-remove",
-        "VFs come and go by the driver's own attribute while the PF is removed and found again",
-        own_attribute_against_remove,
-    )
-};
+pub const OWN_ATTRIBUTE_AGAINST_REMOVE: Scenario = Scenario::new(
+    "vfs-own-attribute-race-remove",
+    "VFs come and go by the driver's own attribute while the PF is removed and found again",
+    own_attribute_against_remove,
+);
 
 fn own_attribute_against_remove() -> Result<()> {
     let sample = Sample::load()?;
@@ -479,14 +469,11 @@ fn own_attribute_against_remove() -> Result<()> {
     })
 }
 
-pub const OWN_ATTRIBUTE_AGAINST_NUMVFS: Scenario = Scenario {
-    limit: Duration::from_secs(240),
-    ..Scenario::new(
-        "vfs-own-attribute-race-numvfs",
-        "VFs come and go by the driver's own attribute and by sriov_numvfs at once",
-        own_attribute_against_numvfs,
-    )
-};
+pub const OWN_ATTRIBUTE_AGAINST_NUMVFS: Scenario = Scenario::new(
+    "vfs-own-attribute-race-numvfs",
+    "VFs come and go by the driver's own attribute and by sriov_numvfs at once",
+    own_attribute_against_numvfs,
+);
 
 fn own_attribute_against_numvfs() -> Result<()> {
     let sample = Sample::load()?;
@@ -503,7 +490,6 @@ fn own_attribute_against_numvfs() -> Result<()> {
 fn against(sample: &Sample, action: impl Fn() -> Result<()>) -> Result<()> {
     let ended = AtomicBool::new(false);
     let written = AtomicUsize::new(0);
-    let limit = Duration::from_secs(60);
     let acted = thread::scope(|scope| {
         let writer = scope.spawn(|| {
             while !ended.load(Ordering::Relaxed) {
@@ -528,7 +514,7 @@ fn against(sample: &Sample, action: impl Fn() -> Result<()>) -> Result<()> {
             let before = written.load(Ordering::Relaxed);
             action().with_context(|| format!("round {round}"))?;
             // So that each side goes on under the other.
-            wait::until("the attribute was written", limit, || {
+            wait::until("the attribute was written", || {
                 Ok(written.load(Ordering::Relaxed) > before || writer.is_finished())
             })
         });
@@ -550,21 +536,17 @@ fn against(sample: &Sample, action: impl Fn() -> Result<()>) -> Result<()> {
     sample::unload_library()
 }
 
-pub const RMMOD_AGAINST_NUMVFS: Scenario = Scenario {
-    limit: Duration::from_secs(240),
-    ..Scenario::new(
-        "rmmod-race-numvfs",
-        "the driver is unloaded and loaded while sriov_numvfs is written to",
-        rmmod_against_numvfs,
-    )
-};
+pub const RMMOD_AGAINST_NUMVFS: Scenario = Scenario::new(
+    "rmmod-race-numvfs",
+    "the driver is unloaded and loaded while sriov_numvfs is written to",
+    rmmod_against_numvfs,
+);
 
 fn rmmod_against_numvfs() -> Result<()> {
     let sample = Sample::load()?;
     let pf = sample.pf.clone();
     let ended = AtomicBool::new(false);
     let written = AtomicUsize::new(0);
-    let limit = Duration::from_secs(60);
     thread::scope(|scope| {
         let writer = scope.spawn(|| {
             while !ended.load(Ordering::Relaxed) {
@@ -578,7 +560,7 @@ fn rmmod_against_numvfs() -> Result<()> {
         });
         let raced = (0..ROUNDS).try_for_each(|_| {
             let before = written.load(Ordering::Relaxed);
-            wait::until("VFs were enabled", limit, || {
+            wait::until("VFs were enabled", || {
                 Ok(written.load(Ordering::Relaxed) > before)
             })?;
             kernel::rmmod(MODULE).with_context(|| format!("rmmod {MODULE}"))?;
@@ -639,7 +621,7 @@ fn nvme() -> Result<()> {
     // The other PF has nothing to do with it.
     ensure!(sample.pf().vf_count()? == 0, "the igb has VFs");
 
-    wait::within("removal of the controller", AT_ONCE_WITH_VFS, {
+    wait::within("removal of the controller", {
         let pf = pf.clone();
         move || pf.remove()
     })?;

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use crate::kernel;
 use crate::pci;
-use crate::sample::{self, Sample, AT_ONCE, AT_ONCE_WITH_VFS, LIBRARY, MODULE};
+use crate::sample::{self, Sample, LIBRARY, MODULE};
 use crate::scenario::{Expected, Scenario};
 
 /// The PCI core's own: in every driver that turns its VFs off in `.remove`, as it
@@ -27,7 +27,7 @@ fn under_open_file() -> Result<()> {
     let sample = Sample::load()?;
     let file = sample.open()?;
     file.status()?;
-    sample.unbind(AT_ONCE)?;
+    sample.unbind()?;
     file.expect_gone()?;
 
     // The old file stays dead next to a new device, which must not be taken for it.
@@ -55,7 +55,7 @@ fn with_vfs() -> Result<()> {
     let file = sample.open()?;
     sample.pf.set_vf_count(2)?;
     pci::expect_vfs(&sample.pf, 2)?;
-    sample.unbind(AT_ONCE_WITH_VFS)?;
+    sample.unbind()?;
     pci::expect_vfs(&sample.pf, 0)?;
     file.expect_gone()?;
     drop(file);
@@ -74,7 +74,7 @@ fn rmmod_under_open_file() -> Result<()> {
     let sample = Sample::load()?;
     let file = sample.open()?;
     file.status()?;
-    sample::rmmod_within(MODULE, AT_ONCE)?;
+    sample::unload_module(MODULE)?;
     file.expect_gone()?;
     sample::expect_no_class_device()?;
     match kernel::rmmod(LIBRARY) {

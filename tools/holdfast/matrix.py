@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -304,7 +304,10 @@ class _Run:
         table: Table,
         cells: Sequence[Cell],
         options: argparse.Namespace,
+        *,
+        say: Callable[[str], None] = console.note,
     ) -> None:
+        self.say = say
         self.variant = variant
         self.driver = driver
         self.table = table
@@ -494,14 +497,14 @@ class _Run:
             known_ = self.table.results
             left = sum(self._weight(other) for other in self.all if other.name not in known_)
             elapsed = now - self._begun
-            console.note(
+            self.say(
                 f"[{len(known_)}/{len(self.all)}] {title(self.variant, self.driver)}: "
                 f"{cell.a} + {cell.b} on {cell.target}: {result.verdict}, {result.rounds} rounds, "
                 f"{result.overlaps} overlaps; {hours(elapsed)} so far, about "
                 f"{hours(elapsed * left / self._done)} to go"
             )
             if result.verdict != PASS:
-                console.note(f"    {result.detail[:300]}")
+                self.say(f"    {result.detail[:300]}")
 
 
 def hours(seconds: float) -> str:
@@ -582,6 +585,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--clock", default=env("CLOCK", ""), choices=["", "jump", "real"])
     add("--leaks", default=env("LEAKS"), choices=["never", "each", "end"])
     add("--again", action="store_true", default=env("AGAIN", "") not in ("", "0"))
+
+
+def once(variant: str, driver: str, name: str, rounds: int) -> Result:
+    """Race one cell on a machine of its own, and say nothing: for the demo."""
+    options = argparse.Namespace(
+        flavour="debug",
+        quick=True,
+        clock="",
+        leaks="never",
+        rounds=rounds,
+    )
+    cells = [cell for cell in known(guest_image.guest_program()) if cell.name == name]
+    table = Table(paths.BUILD / "demo" / f"{variant}-{driver}.json", "", cells, anew=True)
+    _Run(variant, driver, table, cells, options, say=lambda _text: None).fill()
+    return table.results[name]
 
 
 def _complete(options: argparse.Namespace) -> None:

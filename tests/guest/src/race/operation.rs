@@ -208,10 +208,10 @@ impl Needs {
     }
 }
 
-/// Whether two can be inside at once for an instant only: a driver's bind and unbind files are made
-/// after its devices are bound (`bus_add_driver()`), which is nearly all of what insmod does.
+/// Whether two can be inside at once for an instant only: a driver's unbind file is made after its
+/// devices are bound (`bus_add_driver()`), which is nearly all of what insmod does.
 pub fn meet_for_an_instant(a: Operation, b: Operation) -> bool {
-    matches!((a, b), (Bind | Unbind, Insmod) | (Insmod, Bind | Unbind))
+    matches!((a, b), (Unbind, Insmod) | (Insmod, Unbind))
 }
 
 /// Why a pair is not raced, if it is not.
@@ -223,6 +223,9 @@ pub fn meaningless(a: Operation, b: Operation) -> Option<&'static str> {
     }
     if a == b && matches!(a, Insmod | Rmmod) {
         return Some("the module loader lets only one of them get as far as the driver");
+    }
+    if either(Bind) && either(Insmod) {
+        return Some("insmod makes the driver's bind file when it has bound the PF");
     }
     if either(NumvfsDown) && binds_anew && a != b {
         return Some("a PF that is only being bound has no VFs to disable");

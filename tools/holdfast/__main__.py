@@ -31,6 +31,7 @@ COMMANDS = {
     "vm": ("machine", "start the virtual machine"),
     "modules": ("modules", "build the modules out of tree"),
     "modules_install": ("modules", "install the modules"),
+    "bench": ("bench", "measure the library beside what it is compared with"),
     "series": ("series", "check the C series for the PCI core: git am, checkpatch, builds"),
     "intree": ("intree", "put Holdfast into a kernel source tree"),
     "lint": ("lint", "run every linter"),

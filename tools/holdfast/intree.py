@@ -8,6 +8,7 @@ rebuilds what changed and nothing else.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 from . import console, kernel_source, packages, paths
@@ -37,8 +38,11 @@ def _with_makefile_line(text: str) -> str:
     return f"{text.rstrip()}\n{MAKEFILE_LINE}\n"
 
 
-def sync(tree: Path) -> int:
-    """Bring a source tree up to date with the checkout; return the number of new patches."""
+def sync(tree: Path, more: Iterable[str] = ()) -> int:
+    """Bring a source tree up to date with the checkout; return the number of new patches.
+
+    `more` are parts of the checkout that users' trees do not get.
+    """
     packages.install(["rsync"])
     target = tree / "drivers/holdfast"
     target.mkdir(parents=True, exist_ok=True)
@@ -53,6 +57,14 @@ def sync(tree: Path) -> int:
         + ["--exclude=target", *present, str(target)],
         log=paths.LOGS / "intree.log",
     )
+    for part in more:
+        (target / part).parent.mkdir(parents=True, exist_ok=True)
+        console.step(
+            f"Copying {part} to {target}",
+            ["rsync", "-rp", "--checksum", "--delete"]
+            + [f"{paths.CHECKOUT / part}/", str(target / part)],
+            log=paths.LOGS / "intree.log",
+        )
     # Where kunit.py looks for it when it is given the directory.
     kernel_source.replace_file(
         target / ".kunitconfig", (paths.CHECKOUT / "tests/kunit/holdfast.kunitconfig").read_text()

@@ -97,6 +97,8 @@ class Hardware:
     Its processors then take turns. What sleeps a lot, as the PCI core does for VFs and slots, is
     done sooner; and two such machines keep two processors busy, not four.
     """
+    counts: bool = False
+    """Whether the guest's clock counts instructions: one processor, a nanosecond for each."""
     monitor_inside: bool = False
     """Whether the guest has QEMU's monitor on its third serial port."""
 
@@ -198,17 +200,20 @@ def command(
         "-no-reboot",
     ]
     line += ["-M", hardware.machine]
-    line += ["-m", f"{MEMORY},maxmem=8G,slots=8", "-smp", "2"]
-    if accelerated == "kvm":
+    line += ["-m", f"{MEMORY},maxmem=8G,slots=8", "-smp", "1" if hardware.counts else "2"]
+    if accelerated == "kvm" and not hardware.counts:
         line += ["-accel", "kvm", "-cpu", "host"]
     else:
-        threads = "single" if hardware.jumps else "multi"
+        threads = "single" if hardware.jumps or hardware.counts else "multi"
         # With five-level page tables a KASAN kernel under TCG faults before it has a console.
         line += ["-accel", f"tcg,thread={threads}", "-cpu", "max,la57=off"]
         # Says on its standard error that there was a triple fault, which looks like a reboot.
         line += ["-d", "cpu_reset"]
         if hardware.jumps:
             line += ["-icount", "shift=1,sleep=off"]
+        if hardware.counts:
+            # Also the same date in each run.
+            line += ["-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01,clock=vm"]
     for option in hardware.devices:
         line += option
     line += ["-qmp", f"unix:{sockets / 'qmp'},server=on,wait=off"]

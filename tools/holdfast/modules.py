@@ -23,12 +23,12 @@ def command(objtree: Path, output: Path, *arguments: str) -> list[str]:
     )
 
 
-def build(kernel_: kernel.Kernel, output: Path) -> list[Path]:
+def build(kernel_: kernel.Kernel, output: Path, *options: str) -> list[Path]:
     """Build Holdfast, its samples and tests' modules against one of the tests' kernels."""
     output.mkdir(parents=True, exist_ok=True)
     console.step(
         f"Building the modules for the {output.parent.name} kernel",
-        command(kernel_.objtree, output, TESTS, "modules"),
+        command(kernel_.objtree, output, *(options or (TESTS,)), "modules"),
         log=paths.LOGS / f"modules-{output.name}.log",
         env=toolchain.environment(),
     )

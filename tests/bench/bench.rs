@@ -330,8 +330,18 @@ fn measure_access(device: &Device<Bound>) -> Result {
 
     measure(c"access", c"ours", &*lamp, holdfast_bench_access);
     measure(c"access", c"ours-managed", &handle, holdfast_bench_managed);
-    measure(c"access-atomic", c"ours", &*lamp, holdfast_bench_access_atomic);
-    measure(c"access-atomic", c"Revocable", &*revocable, holdfast_bench_revocable);
+    measure(
+        c"access-atomic",
+        c"ours",
+        &*lamp,
+        holdfast_bench_access_atomic,
+    );
+    measure(
+        c"access-atomic",
+        c"Revocable",
+        &*revocable,
+        holdfast_bench_revocable,
+    );
     measure(c"access-atomic", c"Devres", &devres, holdfast_bench_devres);
     lamp.access(|access| measure(c"bound", c"ours", access, holdfast_bench_bound))?;
     let value = Value::new();

@@ -54,7 +54,7 @@ u64 holdfast_bench_now(void)
 
 unsigned int holdfast_bench_rounds(void)
 {
-	return clamp(holdfast_bench_round_count, 1u, (unsigned int)MOST_ROUNDS);
+	return clamp_t(unsigned int, holdfast_bench_round_count, 1, MOST_ROUNDS);
 }
 
 /* Whether @part was asked for. */
@@ -82,7 +82,7 @@ static void print(const char *row, const char *who, unsigned int n, unsigned int
 void holdfast_bench_report(const char *row, const char *who, unsigned int n,
 			   unsigned int count, const u64 *values, unsigned int length)
 {
-	print(row, who, n, count, values, min(length, (unsigned int)MOST_ROUNDS));
+	print(row, who, n, count, values, min_t(unsigned int, length, MOST_ROUNDS));
 }
 
 /* What a call costs that does nothing. */
@@ -174,7 +174,7 @@ struct holdfast_bench_busy *holdfast_bench_busy_begin(u32 (*once)(void *data), v
 
 	if (cpu >= nr_cpu_ids)
 		return NULL;
-	busy = kzalloc(sizeof(*busy), GFP_KERNEL);
+	busy = kzalloc_obj(*busy);
 	if (!busy)
 		return NULL;
 	busy->once = once;
@@ -315,7 +315,7 @@ static int reader_run(void *argument)
  */
 struct holdfast_bench_files *holdfast_bench_files_open(dev_t devt, unsigned int n, bool blocked)
 {
-	struct holdfast_bench_files *files = kzalloc(sizeof(*files), GFP_KERNEL);
+	struct holdfast_bench_files *files = kzalloc_obj(*files);
 	unsigned int i;
 
 	if (!files)

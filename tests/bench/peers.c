@@ -30,7 +30,7 @@ struct peer {
 	u32 value;
 	bool gone;
 	const void *ops;
-	struct mutex mutex;
+	struct mutex mutex; /* protects gone, for those who enter by it */
 	struct rw_semaphore rwsem;
 	struct srcu_struct srcu;
 	struct srcu_struct srcu_fast;
@@ -281,7 +281,7 @@ static const struct class plain_class = {
 
 static struct plain *plain_add(struct device *parent)
 {
-	struct plain *plain = kzalloc(sizeof(*plain), GFP_KERNEL);
+	struct plain *plain = kzalloc_obj(*plain);
 	int ret;
 
 	if (!plain)
@@ -374,7 +374,7 @@ struct fwctl_way {
 	struct device dev;
 	struct cdev cdev;
 	struct rw_semaphore registration_lock;
-	struct mutex files_lock;
+	struct mutex files_lock; /* protects files */
 	struct list_head files;
 	const void *ops;
 };
@@ -394,7 +394,7 @@ static int fwctl_way_open(struct inode *inode, struct file *filp)
 	if (!device->ops)
 		goto out;
 	ret = -ENOMEM;
-	file = kzalloc(sizeof(*file), GFP_KERNEL);
+	file = kzalloc_obj(*file);
 	if (!file)
 		goto out;
 	file->device = device;
@@ -458,7 +458,7 @@ static void fwctl_way_unregister(struct fwctl_way *device)
 
 static int measure_fwctl_files(struct device *parent, dev_t devt, unsigned int n)
 {
-	struct fwctl_way *device = kzalloc(sizeof(*device), GFP_KERNEL);
+	struct fwctl_way *device = kzalloc_obj(*device);
 	struct holdfast_bench_files *files;
 	u64 begin, value;
 	int ret;
@@ -574,7 +574,7 @@ no_region:
 /* The rescan/remove lock: bare, and with the owner that version 14 of the series gives it. */
 #if defined(CONFIG_PCI) && !defined(CONFIG_UML)
 
-static DEFINE_MUTEX(v14_mutex);
+static DEFINE_MUTEX(v14_mutex); /* protects v14_depth */
 static struct task_struct *v14_owner;
 static int v14_depth;
 
@@ -602,7 +602,8 @@ static noinline void v14_unlock(void)
 u32 holdfast_bench_c_rescan_mutex(void *data);
 noinline u32 holdfast_bench_c_rescan_mutex(void *data)
 {
-	u32 value = 0;
+	u32 value;
+
 	pci_lock_rescan_remove();
 	value = use(data);
 	pci_unlock_rescan_remove();
@@ -612,7 +613,8 @@ noinline u32 holdfast_bench_c_rescan_mutex(void *data)
 u32 holdfast_bench_c_rescan_v14(void *data);
 noinline u32 holdfast_bench_c_rescan_v14(void *data)
 {
-	u32 value = 0;
+	u32 value;
+
 	v14_lock();
 	value = use(data);
 	v14_unlock();

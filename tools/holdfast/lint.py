@@ -184,7 +184,8 @@ def module_build() -> list[str]:
     kernel_ = kernel.ensure("debug")
     output = paths.BUILD / "lint" / "modules"
     faulty = paths.BUILD / "lint" / "faulty"
-    with_sparse = [modules.TESTS, "CLIPPY=1", "W=1", "C=2", f"CHECK={SPARSE}", "modules"]
+    with_sparse = [modules.TESTS, "HOLDFAST_BENCH=m", "CLIPPY=1", "W=1", "C=2", f"CHECK={SPARSE}"]
+    with_sparse.append("modules")
     found = _strict_build(output, modules.command(kernel_.objtree, output, *with_sparse))
     # Those are wrong on purpose, and in no other way. Debian's sparse does not get past
     # the kernel's MODULE_LICENSE(), of which the shims have none.
@@ -257,7 +258,15 @@ def checkpatch() -> list[str]:
     """The kernel's checkpatch, as strict as it gets."""
     script = kernel_source.stock().path / "scripts/checkpatch.pl"
     wanted = ["rust/*.rs", "rust/*.c", "rust/*.h", "samples/*.rs", "samples/*.c", "tests/*.c"]
-    wanted += ["tests/*.h", "tests/modules/*.rs", "Kconfig", "*/Kconfig", "Kbuild", "*/Kbuild"]
+    wanted += [
+        "tests/*.h",
+        "tests/modules/*.rs",
+        "tests/bench/*.rs",
+        "Kconfig",
+        "*/Kconfig",
+        "Kbuild",
+        "*/Kbuild",
+    ]
     found = []
     for path in files(*wanted):
         ignored = CHECKPATCH_IGNORED + CHECKPATCH_IGNORED_IN.get(_relative(path), [])

@@ -3,6 +3,7 @@
 #include <linux/percpu.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
+#include <linux/sched.h>
 
 /*
  * Who is inside which door: see rust/holdfast/protocol.rs. A slot is claimed on
@@ -22,53 +23,78 @@ struct holdfast_slots {
 
 static DEFINE_PER_CPU_ALIGNED(struct holdfast_slots, holdfast_slots);
 
-/* Begins a section, and returns a slot that says @task is inside @door. */
-struct holdfast_slot *holdfast_slot_claim(unsigned long door, unsigned long task)
+/* Another slot of @slots than the first one, which is taken; NULL if all are. */
+static noinline struct holdfast_slot *holdfast_slot_next_free(struct holdfast_slots *slots)
 {
-	struct holdfast_slots *slots;
 	int i;
 
-	preempt_disable();
-	slots = this_cpu_ptr(&holdfast_slots);
-	for (i = 0; i < HOLDFAST_SLOTS; i++) {
-		struct holdfast_slot *slot = &slots->slot[i];
-
-		/*
-		 * Only this CPU claims, so the slot stays free. An interrupt
-		 * that claims it right here has given it back when it returns.
-		 */
-		if (!READ_ONCE(slot->door)) {
-			/*
-			 * Pairs with the acquire of the task in holdfast_slots_next():
-			 * whoever sees the task sees that the slot was free.
-			 */
-			smp_store_release(&slot->task, task);
-			/* The same for the door: whoever sees it sees the task. */
-			smp_store_release(&slot->door, door);
-			return slot;
-		}
-	}
+	for (i = 1; i < HOLDFAST_SLOTS; i++)
+		if (!READ_ONCE(slots->slot[i].door))
+			return &slots->slot[i];
 	return NULL;
 }
 
-/* Gives back a slot. */
-void holdfast_slot_give_back(struct holdfast_slot *slot)
+static __always_inline void holdfast_slot_give_back(struct holdfast_slot *slot)
 {
 	/* Pairs with the acquire in holdfast_slots_have(). */
 	smp_store_release(&slot->door, 0);
 }
 
-/* Begins a section, and gives back a slot. */
-void holdfast_slot_begin_and_give_back(struct holdfast_slot *slot)
+/*
+ * Enters the door that has its word at @door: in one section, claims a slot for the
+ * current task, and then looks at the word. If that has any bit of @shut the slot
+ * is given back, and HOLDFAST_REFUSED returned; NULL if this CPU has no slot left.
+ *
+ * The one call that entering takes: each other one would cost as much as what it
+ * does.
+ */
+struct holdfast_slot *holdfast_door_enter(unsigned long *door, unsigned long shut)
 {
+	struct holdfast_slots *slots;
+	struct holdfast_slot *slot;
+
 	preempt_disable();
-	holdfast_slot_give_back(slot);
+	slots = this_cpu_ptr(&holdfast_slots);
+	slot = &slots->slot[0];
+	/*
+	 * Only this CPU claims, so a slot stays free. An interrupt that claims it
+	 * right here has given it back when it returns.
+	 */
+	if (unlikely(READ_ONCE(slot->door))) {
+		slot = holdfast_slot_next_free(slots);
+		if (!slot)
+			goto out;
+	}
+	/*
+	 * Pairs with the acquire of the task in holdfast_slots_next(): whoever sees
+	 * the task sees that the slot was free.
+	 */
+	smp_store_release(&slot->task, (unsigned long)current);
+	/* The same for the door: whoever sees it sees the task. */
+	smp_store_release(&slot->door, (unsigned long)door);
+	/* After that, in the same section: see rust/holdfast/protocol.rs. */
+	if (unlikely(smp_load_acquire(door) & shut)) {
+		holdfast_slot_give_back(slot);
+		slot = HOLDFAST_REFUSED;
+	}
+out:
+	preempt_enable();
+	return slot;
 }
 
-/* Ends a section. */
-void holdfast_section_end(void)
+/*
+ * Leaves: in one section, gives back a slot, and then looks at the word of the
+ * door, which is returned.
+ */
+unsigned long holdfast_door_leave(unsigned long *door, struct holdfast_slot *slot)
 {
+	unsigned long seen;
+
+	preempt_disable();
+	holdfast_slot_give_back(slot);
+	seen = smp_load_acquire(door);
 	preempt_enable();
+	return seen;
 }
 
 /* Waits for all sections, and all RCU readers, that have begun. */
@@ -109,7 +135,7 @@ unsigned long holdfast_slots_next(unsigned long task, unsigned int *position)
 		if (!cpu_possible(cpu))
 			continue;
 		slot = &per_cpu_ptr(&holdfast_slots, cpu)->slot[*position % HOLDFAST_SLOTS];
-		/* Pairs with the release of the door in holdfast_slot_claim(). */
+		/* Pairs with the release of the door in holdfast_door_enter(). */
 		door = smp_load_acquire(&slot->door);
 		if (!door)
 			continue;

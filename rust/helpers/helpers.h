@@ -70,10 +70,13 @@ void holdfast_devres_make_newest(struct device *dev);
 bool holdfast_device_get_unless_released(struct device *dev);
 unsigned int holdfast_device_references(struct device *dev);
 
-struct holdfast_slot *holdfast_slot_claim(unsigned long door, unsigned long task);
-void holdfast_slot_give_back(struct holdfast_slot *slot);
-void holdfast_slot_begin_and_give_back(struct holdfast_slot *slot);
-void holdfast_section_end(void);
+/* As `REFUSED` in rust/holdfast/shims.rs. */
+#define HOLDFAST_REFUSED ((struct holdfast_slot *)1)
+
+struct holdfast_slot *holdfast_door_enter(unsigned long *door,
+					  unsigned long shut);
+unsigned long holdfast_door_leave(unsigned long *door,
+				  struct holdfast_slot *slot);
 void holdfast_grace_period(void);
 bool holdfast_slots_have(unsigned long door);
 unsigned long holdfast_slots_next(unsigned long task, unsigned int *position);

@@ -395,6 +395,7 @@ impl<T: Send + Sync + 'static> Handle<T> {
     /// # Errors
     ///
     /// [`ENODEV`] if the value was released.
+    #[inline]
     pub fn access<R>(&self, inside: impl FnOnce(&T) -> R) -> Result<R> {
         let _inside = self.reference.enter().ok_or(ENODEV)?;
         // SAFETY: Inside until the end of this function.
@@ -430,6 +431,7 @@ impl<T: Send + Sync + 'static> Handle<T> {
     /// assert_eq!(count(&handle), Err(ENODEV));
     /// # Ok::<(), Error>(())
     /// ```
+    #[inline]
     pub fn access_atomic<R>(&self, inside: impl FnOnce(&T) -> R) -> Result<R> {
         let guard = rcu::read_lock();
         if !self.reference.is_open_atomic(&guard) {

@@ -997,6 +997,7 @@ impl Header {
     }
 
     /// Enters the door, if it is open.
+    #[inline]
     pub(crate) fn enter(&self) -> Option<Inside<'_>> {
         self.revocable.enter()
     }
@@ -1298,6 +1299,7 @@ impl<T: Operations> Object<T> {
     /// assert_eq!(reference.access(|access| access.brightness.load(Relaxed)), Err(ENODEV));
     /// # Ok::<(), Error>(())
     /// ```
+    #[inline]
     pub fn access<R>(
         &self,
         inside: impl for<'access, 'bound> FnOnce(&Access<'access, 'bound, T>) -> R,
@@ -1335,6 +1337,7 @@ impl<T: Operations> Object<T> {
     /// assert_eq!(turn_on(&led), Err(ENODEV));
     /// # Ok::<(), Error>(())
     /// ```
+    #[inline]
     pub fn access_atomic<R>(
         &self,
         inside: impl for<'access, 'bound> FnOnce(&Access<'access, 'bound, T>) -> R,

@@ -4,6 +4,7 @@
 
 use crate::{
     protocol::{
+        SlotClaim,
         Slots,
         Task,
         Waiters,
@@ -31,6 +32,7 @@ pub(crate) fn current_task() -> Task {
 }
 
 /// A word of the kernel's atomics.
+#[repr(transparent)]
 pub(crate) struct KernelWord(Atomic<usize>);
 
 impl Word for KernelWord {
@@ -38,6 +40,7 @@ impl Word for KernelWord {
         Self(Atomic::new(value))
     }
 
+    #[inline]
     fn load_acquire(&self) -> usize {
         self.0.load(Acquire)
     }
@@ -46,6 +49,7 @@ impl Word for KernelWord {
         self.0.store(value, Release);
     }
 
+    #[inline]
     fn compare_exchange(&self, old: usize, new: usize) -> bool {
         self.0.cmpxchg(old, new, Full).is_ok()
     }
@@ -54,6 +58,7 @@ impl Word for KernelWord {
         self.0.fetch_add(value, Full)
     }
 
+    #[inline]
     fn fetch_sub_release(&self, value: usize) -> usize {
         self.0.fetch_sub(value, Release)
     }
@@ -67,30 +72,44 @@ pub(crate) static GRACE_PERIODS: Atomic<usize> = Atomic::new(0);
 ///
 /// # Invariants
 ///
-/// A slot comes from `holdfast_slot_claim()`; slots are static.
+/// A slot comes from `holdfast_door_enter()`; slots are static.
 pub(crate) struct PerCpuSlots;
+
+impl KernelWord {
+    /// For the shims, which use it as C's atomics do.
+    #[inline]
+    fn as_ptr(&self) -> *mut usize {
+        core::ptr::from_ref(self).cast_mut().cast()
+    }
+}
 
 impl Slots for PerCpuSlots {
     type Slot = NonNull<shims::Slot>;
 
-    fn begin_and_claim(&self, door: usize, task: Task) -> Option<Self::Slot> {
-        // SAFETY: May be called anywhere.
-        NonNull::new(unsafe { shims::holdfast_slot_claim(door, task.address()) })
+    type Word = KernelWord;
+
+    #[inline]
+    fn claim(&self, door: &KernelWord, shut: usize) -> SlotClaim<Self::Slot> {
+        // SAFETY: The word is valid, and accessed atomically on both sides.
+        let slot = unsafe { shims::holdfast_door_enter(door.as_ptr(), shut) };
+        // One comparison, where it is a slot.
+        if slot as usize > shims::REFUSED {
+            // INVARIANT: It comes from there.
+            //
+            // SAFETY: It is not null.
+            return SlotClaim::Slot(unsafe { NonNull::new_unchecked(slot) });
+        }
+        if slot.is_null() {
+            SlotClaim::Full
+        } else {
+            SlotClaim::Refused
+        }
     }
 
-    fn give_back(&self, slot: Self::Slot) {
-        // SAFETY: By the type invariants.
-        unsafe { shims::holdfast_slot_give_back(slot.as_ptr()) };
-    }
-
-    fn begin_and_give_back(&self, slot: Self::Slot) {
-        // SAFETY: By the type invariants.
-        unsafe { shims::holdfast_slot_begin_and_give_back(slot.as_ptr()) };
-    }
-
-    fn end(&self) {
-        // SAFETY: The protocol calls this after one of the functions that begin a section.
-        unsafe { shims::holdfast_section_end() };
+    #[inline]
+    fn give_back(&self, slot: Self::Slot, door: &KernelWord) -> usize {
+        // SAFETY: By the type invariants; the word as above.
+        unsafe { shims::holdfast_door_leave(door.as_ptr(), slot.as_ptr()) }
     }
 
     fn grace_period(&self) {

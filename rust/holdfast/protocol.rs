@@ -41,9 +41,9 @@
 //! The same holds for the section in which a slot is given back: either that can be seen, or
 //! whoever leaves sees that the door is closed, and wakes who waits for it.
 //!
-//! Slots name the door, so nobody waits for those who are inside of another one. Where a CPU has no
-//! slot left, who enters is counted in the door's word instead. A door that nobody ever entered
-//! says so in its word, and needs no grace period. One grace period serves any number of doors that
+//! Slots name the door, by the address of its word, so nobody waits for those who are inside of
+//! another one. Where a CPU has no slot left, who enters is counted in the door's word instead. A
+//! door that nobody ever entered says so in its word, and needs no grace period. One grace period serves any number of doors that
 //! were closed before it.
 
 /// An atomic word. The names say the ordering.
@@ -83,32 +83,45 @@ const STATE: usize = 7;
 
 /// The door is closed.
 const CLOSED: usize = 1;
-/// Somebody has been inside.
-const USED: usize = 2;
+/// Nobody has ever been inside.
+const UNUSED: usize = 2;
 /// One who is inside without a slot.
 const COUNTED: usize = 4;
 
 /// The slots in which those who are inside say so.
 ///
-/// A *section* is what [`Slots::grace_period`] waits for; it does not sleep.
+/// A *section* is what [`Slots::grace_period`] waits for; it does not sleep. The two sections that
+/// there are have one function each, because that is a call, and there is no other in an operation.
 pub(crate) trait Slots {
     /// A slot that is claimed.
     type Slot: Copy;
+    /// The word of a door.
+    type Word: Word;
 
-    /// Begins a section, and claims a slot of this CPU for `task` inside `door`, if there is one.
+    /// In one section, claims a slot of this CPU for the current task inside `door`, if there is
+    /// one, and only then looks at the word of `door`, with acquire ordering; and gives the slot
+    /// back if any bit of `shut` is set there.
     ///
     /// A slot belongs to who claimed it until it is given back, wherever that happens.
-    fn begin_and_claim(&self, door: usize, task: Task) -> Option<Self::Slot>;
-    /// Gives back `slot`, in a section, with release ordering.
-    fn give_back(&self, slot: Self::Slot);
-    /// Begins a section, and gives back `slot`.
-    fn begin_and_give_back(&self, slot: Self::Slot);
-    /// Ends the section.
-    fn end(&self);
+    fn claim(&self, door: &Self::Word, shut: usize) -> SlotClaim<Self::Slot>;
+    /// In one section, gives back `slot`, with release ordering, and only then looks at the word of
+    /// `door`: what is there.
+    fn give_back(&self, slot: Self::Slot, door: &Self::Word) -> usize;
     /// Waits until every section that has begun has ended. May sleep.
     fn grace_period(&self);
     /// Whether there is a slot with `door`. Acquires what was released when it was given back.
     fn has(&self, door: usize) -> bool;
+}
+
+/// What became of a [`Slots::claim`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SlotClaim<S> {
+    /// It is claimed.
+    Slot(S),
+    /// It was claimed, and given back.
+    Refused,
+    /// This CPU has none left.
+    Full,
 }
 
 /// How somebody is inside.
@@ -167,13 +180,15 @@ impl Task {
 /// - The state bits of `registration` follow the picture in the module's documentation.
 /// - While they say `Registering`, `Cancelled` or `Unregistering`, the other bits are the task that
 ///   is doing it, else zero.
-/// - `door` is `CLOSED` if it is, plus `USED` if anybody has entered, plus `COUNTED` times those
-///   who are inside without a slot.
+/// - `door` is `CLOSED` if it is, plus `UNUSED` if nobody has ever entered, plus `COUNTED` times
+///   those who are inside without a slot.
 /// - Whoever has a slot with the address of this is inside, or in a section in which it learns that
 ///   the door is closed.
+/// - `door` is the first field: its address is that of this.
+#[repr(C)]
 pub(crate) struct Protocol<W: Word> {
-    registration: W,
     door: W,
+    registration: W,
 }
 
 impl<W: Word> Protocol<W> {
@@ -181,8 +196,8 @@ impl<W: Word> Protocol<W> {
     pub(crate) fn new() -> Self {
         // INVARIANT: Unregistered, by no task; closed, and nobody inside.
         Self {
+            door: W::new(CLOSED | UNUSED),
             registration: W::new(UNREGISTERED),
-            door: W::new(CLOSED),
         }
     }
 
@@ -276,7 +291,7 @@ impl<W: Word> Protocol<W> {
     /// All that this task did before is visible to those who enter.
     pub(crate) fn open(&self) {
         // INVARIANT: Nobody has entered a door that was closed from the beginning.
-        self.door.store_release(0);
+        self.door.store_release(UNUSED);
     }
 
     /// Closes the door. Called once, after [`Protocol::open`], by the owner of the teardown.
@@ -287,7 +302,7 @@ impl<W: Word> Protocol<W> {
         // INVARIANT: The bit was clear since `open`.
         //
         // One word and one order of its changes: whoever entered first is seen here.
-        self.door.fetch_add(CLOSED) & USED != 0
+        self.door.fetch_add(CLOSED) & UNUSED == 0
     }
 
     /// Whether the door is open.
@@ -296,32 +311,35 @@ impl<W: Word> Protocol<W> {
     }
 
     fn address(&self) -> usize {
-        core::ptr::from_ref(self) as usize
+        core::ptr::from_ref(&self.door) as usize
     }
 
-    /// Enters, if the door is open. The caller is inside until [`Protocol::leave`].
+    /// Enters, if the door is open. The current task is inside until [`Protocol::leave`].
+    ///
+    /// An answer other than a slot is for [`Protocol::enter_otherwise`].
     #[inline]
-    pub(crate) fn enter<S: Slots>(
+    pub(crate) fn enter<S: Slots<Word = W>>(&self, slots: &S) -> SlotClaim<S::Slot> {
+        slots.claim(&self.door, CLOSED | UNUSED)
+    }
+
+    /// Enters where [`Protocol::enter`] has not found a slot and an open door that was used before,
+    /// if it is open.
+    pub(crate) fn enter_otherwise<S: Slots<Word = W>>(
         &self,
-        task: Task,
+        mut claimed: SlotClaim<S::Slot>,
         slots: &S,
         waiters: &impl Waiters,
     ) -> Option<Entered<S::Slot>> {
         loop {
-            let slot = slots.begin_and_claim(self.address(), task);
-            if let Some(slot) = slot {
-                // After the claim, in the same section: see the module's documentation.
-                if self.door.load_acquire() & (CLOSED | USED) == USED {
-                    slots.end();
-                    return Some(Entered::Slot(slot));
-                }
-                slots.give_back(slot);
-            }
-            slots.end();
+            let refused = match claimed {
+                SlotClaim::Slot(slot) => return Some(Entered::Slot(slot)),
+                SlotClaim::Refused => true,
+                SlotClaim::Full => false,
+            };
 
             let seen = self.door.load_acquire();
             if seen & CLOSED != 0 {
-                if slot.is_some() {
+                if refused {
                     // `drain` may have found the slot.
                     waiters.wake_all();
                 }
@@ -329,10 +347,11 @@ impl<W: Word> Protocol<W> {
             }
             // INVARIANT: Said before anybody has entered. Counted, if there is no slot, while the
             // door is open.
-            let next = (seen | USED) + if slot.is_some() { 0 } else { COUNTED };
-            if self.door.compare_exchange(seen, next) && slot.is_none() {
+            let next = (seen & !UNUSED) + if refused { 0 } else { COUNTED };
+            if self.door.compare_exchange(seen, next) && !refused {
                 return Some(Entered::Counted);
             }
+            claimed = self.enter(slots);
         }
     }
 
@@ -342,49 +361,37 @@ impl<W: Word> Protocol<W> {
     pub(crate) fn is_open_in_section(&self) -> bool {
         loop {
             let seen = self.door.load_acquire();
-            match seen & (CLOSED | USED) {
-                USED => return true,
+            match seen & (CLOSED | UNUSED) {
+                0 => return true,
                 // Said before anybody relies on it, so that `close` asks for a grace period.
-                0 => {
-                    self.door.compare_exchange(seen, seen | USED);
+                UNUSED => {
+                    self.door.compare_exchange(seen, seen & !UNUSED);
                 }
                 _ => return false,
             }
         }
     }
 
-    /// Leaves, after an [`Protocol::enter`] that returned `entered`.
+    /// Leaves, after the current task has entered. If this returns true, those who wait must be
+    /// woken, who may be waiting for this.
     #[inline]
-    pub(crate) fn leave<S: Slots>(
-        &self,
-        entered: Entered<S::Slot>,
-        slots: &S,
-        waiters: &impl Waiters,
-    ) {
+    #[must_use]
+    pub(crate) fn leave<S: Slots<Word = W>>(&self, entered: Entered<S::Slot>, slots: &S) -> bool {
         // Release, so that all that was done inside happened before the end of `drain`.
-        let closed = match entered {
-            Entered::Slot(slot) => {
-                slots.begin_and_give_back(slot);
-                // After that, in the same section: see the module's documentation.
-                let closed = !self.is_open();
-                slots.end();
-                closed
-            }
-            Entered::Counted => self.door.fetch_sub_release(COUNTED) & CLOSED != 0,
+        let seen = match entered {
+            Entered::Slot(slot) => slots.give_back(slot, &self.door),
+            Entered::Counted => self.door.fetch_sub_release(COUNTED),
         };
-        if closed {
-            waiters.wake_all();
-        }
+        seen & CLOSED != 0
     }
 
     /// Waits until nobody is inside. The door must have been closed, and then, if
     /// [`Protocol::close`] asked for it, a grace period have passed.
     pub(crate) fn drain(&self, slots: &impl Slots, waiters: &impl Waiters) {
-        // Not used: nobody has ever been inside, and nobody will be.
-        if self.door.load_acquire() & USED == 0 {
+        // Nobody has ever been inside, and nobody will be.
+        if self.door.load_acquire() & UNUSED != 0 {
             return;
         }
-        waiters
-            .wait_until(|| self.door.load_acquire() == CLOSED | USED && !slots.has(self.address()));
+        waiters.wait_until(|| self.door.load_acquire() == CLOSED && !slots.has(self.address()));
     }
 }

@@ -33,8 +33,10 @@ use crate::{
         Claim,
         Entered,
         Protocol,
+        SlotClaim,
         Slots,
-        Task, //
+        Task,
+        Waiters, //
     },
     waits::{
         self,
@@ -56,6 +58,8 @@ use kernel::{
         Arc, //
     }, //
 };
+
+type Slot = <PerCpuSlots as Slots>::Slot;
 
 /// How deep the tree can be. The end of a tree recurses this often, on a kernel stack.
 const DEPTH: usize = 16;
@@ -452,13 +456,15 @@ pub(crate) fn end_all(children: &Children) {
 /// Entered, and not left.
 pub(crate) struct Inside<'a> {
     revocable: &'a Revocable,
-    entered: Entered<<PerCpuSlots as Slots>::Slot>,
+    entered: Entered<Slot>,
 }
 
 impl Drop for Inside<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.revocable.leave(self.entered);
+        if self.revocable.protocol.leave(self.entered, &PerCpuSlots) {
+            self.revocable.wake();
+        }
     }
 }
 
@@ -600,11 +606,12 @@ impl Revocable {
     }
 
     /// Enters the door, if it is open.
-    #[inline(never)]
+    #[inline]
     pub(crate) fn enter(&self) -> Option<Inside<'_>> {
-        let entered = self
-            .protocol
-            .enter(current_task(), &PerCpuSlots, &self.waiters)?;
+        let entered = match self.protocol.enter(&PerCpuSlots) {
+            SlotClaim::Slot(slot) => Entered::Slot(slot),
+            otherwise => self.enter_otherwise(otherwise)?,
+        };
         // INVARIANT: Entered just now.
         Some(Inside {
             revocable: self,
@@ -612,9 +619,19 @@ impl Revocable {
         })
     }
 
+    /// Out of line, to keep short what is inlined into drivers.
+    #[cold]
     #[inline(never)]
-    fn leave(&self, entered: Entered<<PerCpuSlots as Slots>::Slot>) {
-        self.protocol.leave(entered, &PerCpuSlots, &self.waiters);
+    fn enter_otherwise(&self, claim: SlotClaim<Slot>) -> Option<Entered<Slot>> {
+        self.protocol
+            .enter_otherwise(claim, &PerCpuSlots, &self.waiters)
+    }
+
+    /// As above.
+    #[cold]
+    #[inline(never)]
+    fn wake(&self) {
+        self.waiters.wake_all();
     }
 
     /// Whether the door is open, and stays so in effect until `_guard` is dropped.

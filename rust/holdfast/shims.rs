@@ -18,6 +18,9 @@ pub(crate) struct Slot {
     _opaque: [u8; 0],
 }
 
+/// The address that stands for a slot which was given back: `HOLDFAST_REFUSED` there.
+pub(crate) const REFUSED: usize = 1;
+
 /// What `rust/helpers/pci.c` has noted of the owner of the rescan/remove lock.
 #[cfg(CONFIG_PCI)]
 #[repr(C)]
@@ -94,10 +97,8 @@ extern "C" {
     #[cfg(CONFIG_HOLDFAST_KUNIT_TEST)]
     pub(crate) fn holdfast_device_references(dev: *mut bindings::device) -> c_uint;
 
-    pub(crate) fn holdfast_slot_claim(door: usize, task: usize) -> *mut Slot;
-    pub(crate) fn holdfast_slot_give_back(slot: *mut Slot);
-    pub(crate) fn holdfast_slot_begin_and_give_back(slot: *mut Slot);
-    pub(crate) fn holdfast_section_end();
+    pub(crate) fn holdfast_door_enter(door: *mut usize, shut: usize) -> *mut Slot;
+    pub(crate) fn holdfast_door_leave(door: *mut usize, slot: *mut Slot) -> usize;
     pub(crate) fn holdfast_grace_period();
     pub(crate) fn holdfast_slots_have(door: usize) -> bool;
     pub(crate) fn holdfast_slots_next(task: usize, position: *mut c_uint) -> usize;

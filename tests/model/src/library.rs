@@ -219,11 +219,14 @@ impl Object {
     }
 
     pub(crate) fn enter(&self, current: &Current<'_>) -> Option<Inside> {
-        self.protocol.enter(current.task, current, &self.waiters)
+        let claim = self.protocol.enter(current);
+        self.protocol.enter_otherwise(claim, current, &self.waiters)
     }
 
     pub(crate) fn leave(&self, current: &Current<'_>, inside: Inside) {
-        self.protocol.leave(inside, current, &self.waiters);
+        if self.protocol.leave(inside, current) {
+            self.waiters.wake_all();
+        }
     }
 
     /// Whether `current` is inside, with a slot.

@@ -6,6 +6,7 @@
 //! that what holds here holds in the kernel.
 
 use crate::protocol::{
+    SlotClaim,
     Slots,
     Task,
     Waiters,
@@ -276,19 +277,19 @@ impl<'a> Current<'a> {
         let outer = self.section.replace(Some(guard));
         assert!(outer.is_none(), "a section in a section");
     }
-}
 
-impl Slots for Current<'_> {
-    type Slot = (usize, usize);
+    /// Ends it.
+    pub(crate) fn end(&self) {
+        let guard = self.section.take();
+        assert!(guard.is_some(), "not in a section");
+    }
 
-    fn begin_and_claim(&self, door: usize, task: Task) -> Option<Self::Slot> {
-        assert_eq!(task.address(), self.task.address(), "for another task");
-        self.begin();
+    fn find_and_claim(&self, door: usize) -> Option<(usize, usize)> {
         for (index, slot) in self.cpus.cpus[self.cpu].slots.iter().enumerate() {
             // In the kernel, the release below also orders what this has read, and what that had
             // been released with. In C11 only an acquire does.
             if slot.door.load(Acquire) == 0 {
-                slot.task.store(task.address(), Relaxed);
+                slot.task.store(self.task.address(), Relaxed);
                 slot.door.store(door, Release);
                 return Some((self.cpu, index));
             }
@@ -296,19 +297,38 @@ impl Slots for Current<'_> {
         None
     }
 
-    fn give_back(&self, (cpu, index): Self::Slot) {
-        assert!(self.section.borrow().is_some(), "not in a section");
-        self.cpus.cpus[cpu].slots[index].door.store(0, Release);
+    fn slot(&self, (cpu, index): (usize, usize)) -> &Slot {
+        &self.cpus.cpus[cpu].slots[index]
     }
+}
 
-    fn begin_and_give_back(&self, slot: Self::Slot) {
+impl Slots for Current<'_> {
+    type Slot = (usize, usize);
+
+    type Word = ModelWord;
+
+    fn claim(&self, door: &ModelWord, shut: usize) -> SlotClaim<Self::Slot> {
         self.begin();
-        self.give_back(slot);
+        let Some(slot) = self.find_and_claim(core::ptr::from_ref(door) as usize) else {
+            self.end();
+            return SlotClaim::Full;
+        };
+        let claim = if door.load_acquire() & shut == 0 {
+            SlotClaim::Slot(slot)
+        } else {
+            self.slot(slot).door.store(0, Release);
+            SlotClaim::Refused
+        };
+        self.end();
+        claim
     }
 
-    fn end(&self) {
-        let guard = self.section.take();
-        assert!(guard.is_some(), "not in a section");
+    fn give_back(&self, slot: Self::Slot, door: &ModelWord) -> usize {
+        self.begin();
+        self.slot(slot).door.store(0, Release);
+        let seen = door.load_acquire();
+        self.end();
+        seen
     }
 
     fn grace_period(&self) {

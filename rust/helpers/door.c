@@ -23,21 +23,43 @@ struct holdfast_slots {
 
 static DEFINE_PER_CPU_ALIGNED(struct holdfast_slots, holdfast_slots);
 
-/* Another slot of @slots than the first one, which is taken; NULL if all are. */
-static noinline struct holdfast_slot *holdfast_slot_next_free(struct holdfast_slots *slots)
+static __always_inline void holdfast_slot_give_back(struct holdfast_slot *slot)
+{
+	/* Pairs with the acquire in holdfast_slots_have(). */
+	smp_store_release(&slot->door, 0);
+}
+
+/* What holdfast_door_enter() does with a slot that is free. Ends the section. */
+static __always_inline struct holdfast_slot *
+holdfast_slot_claim(struct holdfast_slot *slot, unsigned long *door, unsigned long shut)
+{
+	/*
+	 * Pairs with the acquire of the task in holdfast_slots_next(): whoever sees
+	 * the task sees that the slot was free.
+	 */
+	smp_store_release(&slot->task, (unsigned long)current);
+	/* The same for the door: whoever sees it sees the task. */
+	smp_store_release(&slot->door, (unsigned long)door);
+	/* After that, in the same section: see rust/holdfast/protocol.rs. */
+	if (unlikely(smp_load_acquire(door) & shut)) {
+		holdfast_slot_give_back(slot);
+		slot = HOLDFAST_REFUSED;
+	}
+	preempt_enable();
+	return slot;
+}
+
+/* The same where the first of @slots is taken. Out of line, to keep that short. */
+static noinline struct holdfast_slot *
+holdfast_door_enter_next(unsigned long *door, unsigned long shut, struct holdfast_slots *slots)
 {
 	int i;
 
 	for (i = 1; i < HOLDFAST_SLOTS; i++)
 		if (!READ_ONCE(slots->slot[i].door))
-			return &slots->slot[i];
+			return holdfast_slot_claim(&slots->slot[i], door, shut);
+	preempt_enable();
 	return NULL;
-}
-
-static __always_inline void holdfast_slot_give_back(struct holdfast_slot *slot)
-{
-	/* Pairs with the acquire in holdfast_slots_have(). */
-	smp_store_release(&slot->door, 0);
 }
 
 /*
@@ -51,35 +73,16 @@ static __always_inline void holdfast_slot_give_back(struct holdfast_slot *slot)
 struct holdfast_slot *holdfast_door_enter(unsigned long *door, unsigned long shut)
 {
 	struct holdfast_slots *slots;
-	struct holdfast_slot *slot;
 
 	preempt_disable();
 	slots = this_cpu_ptr(&holdfast_slots);
-	slot = &slots->slot[0];
 	/*
 	 * Only this CPU claims, so a slot stays free. An interrupt that claims it
 	 * right here has given it back when it returns.
 	 */
-	if (unlikely(READ_ONCE(slot->door))) {
-		slot = holdfast_slot_next_free(slots);
-		if (!slot)
-			goto out;
-	}
-	/*
-	 * Pairs with the acquire of the task in holdfast_slots_next(): whoever sees
-	 * the task sees that the slot was free.
-	 */
-	smp_store_release(&slot->task, (unsigned long)current);
-	/* The same for the door: whoever sees it sees the task. */
-	smp_store_release(&slot->door, (unsigned long)door);
-	/* After that, in the same section: see rust/holdfast/protocol.rs. */
-	if (unlikely(smp_load_acquire(door) & shut)) {
-		holdfast_slot_give_back(slot);
-		slot = HOLDFAST_REFUSED;
-	}
-out:
-	preempt_enable();
-	return slot;
+	if (unlikely(READ_ONCE(slots->slot[0].door)))
+		return holdfast_door_enter_next(door, shut, slots);
+	return holdfast_slot_claim(&slots->slot[0], door, shut);
 }
 
 /*
@@ -92,6 +95,7 @@ unsigned long holdfast_door_leave(unsigned long *door, struct holdfast_slot *slo
 
 	preempt_disable();
 	holdfast_slot_give_back(slot);
+	/* After that, in the same section: see rust/holdfast/protocol.rs. */
 	seen = smp_load_acquire(door);
 	preempt_enable();
 	return seen;

@@ -359,6 +359,12 @@ impl<W: Word> Protocol<W> {
     /// section: if so, the end of the registration waits for the end of that.
     #[inline]
     pub(crate) fn is_open_in_section(&self) -> bool {
+        self.door.load_acquire() & (CLOSED | UNUSED) == 0 || self.is_open_otherwise()
+    }
+
+    /// Out of line, to keep short what is inlined into drivers.
+    #[cold]
+    fn is_open_otherwise(&self) -> bool {
         loop {
             let seen = self.door.load_acquire();
             match seen & (CLOSED | UNUSED) {

@@ -49,7 +49,7 @@ def line(row: str, who: str, values: list[int], n: int = 1, count: int = 1) -> s
 
 def figures(ours: int, *, exact: bool = True) -> bench.Figures:
     """Return figures of all rows, with what the library's doors took, around an empty loop of 5."""
-    made = bench.Figures("somewhere", CONFIGURATION, exact=exact)
+    made = bench.Figures("test", "somewhere", CONFIGURATION, exact=exact)
     lines = [line("empty", "c", [5000, 5010], count=1000)]
     for row in ("access", "access-contended", "access-atomic", "rescan-first", "rescan-again"):
         lines.append(line(row, "ours", [(ours + 5) * 1000, 999_999], count=1000))
@@ -110,7 +110,7 @@ class Marks(unittest.TestCase):
 
     def test_incomplete(self) -> None:
         """A run that did not come to an end is none."""
-        made = bench.Figures("somewhere", CONFIGURATION, exact=True)
+        made = bench.Figures("test", "somewhere", CONFIGURATION, exact=True)
         made.read([line("access", "ours", [1])])
         with self.assertRaises(SystemExit):
             made.require_complete(Path("log"))

@@ -85,8 +85,11 @@ class Entry:
 class Figures:
     """All figures of one machine."""
 
-    def __init__(self, where: str, configuration: dict[str, str], *, exact: bool) -> None:
+    def __init__(
+        self, name: str, where: str, configuration: dict[str, str], *, exact: bool
+    ) -> None:
         """Begin with none. `exact` ones repeat, and the lowest counts."""
+        self.name = name
         self.where = where
         self.configuration = configuration
         self.exact = exact
@@ -307,8 +310,8 @@ _PATHS = {
     "access": (
         _TITLES["access"],
         {
-            OURS: ("access", "slot_begin_and_give_back$|holdfast_door_leave$"),
-            "ours-managed": ("managed", "slot_begin_and_give_back$|holdfast_door_leave$"),
+            OURS: ("access", "holdfast_door_leave$"),
+            "ours-managed": ("managed", "holdfast_door_leave$"),
             "srcu": ("c_srcu", ""),
             "srcu-fast": ("c_srcu_fast", ""),
             "rwsem": ("c_rwsem", "^up_read"),
@@ -487,7 +490,7 @@ def _boot(guest: Guest, figures: Figures, part: str, *, counts: bool) -> None:
 def count_instructions(guest: Guest) -> tuple[Figures, list[Entry]]:
     """Count instructions, in the guest and in object code."""
     said = configuration(guest.kernel.config)
-    figures = Figures(f"x86-64, {_named(said)}, -icount shift=0", said, exact=True)
+    figures = Figures(INSTRUCTIONS, f"x86-64, {_named(said)}, -icount shift=0", said, exact=True)
     _boot(guest, figures, INSTRUCTIONS, counts=True)
     known = figures.value("known-1000", "c")
     if known is None or not 999 <= known <= 1015:
@@ -571,7 +574,8 @@ def measure_times(flavour: str, cpus: int) -> tuple[Figures, list[Entry]]:
     """Measure times on user-mode Linux."""
     program, config = _build_uml(flavour)
     said = configuration(config)
-    figures = Figures(f"user-mode Linux, {cpus} CPU, {_named(said)}", said, exact=False)
+    where = f"user-mode Linux, {cpus} CPU{'s' if cpus > 1 else ''}, {_named(said)}"
+    figures = Figures(f"{flavour}-{cpus}", where, said, exact=False)
     console.note(f"Measuring on {figures.where} ...")
     raw = paths.RESULTS / f"bench-{flavour}-{cpus}.log"
     arguments = ["mem=512M", f"ncpus={cpus}", "seccomp=on", "console=tty", "panic=-1"]
@@ -664,9 +668,8 @@ def run(arguments: argparse.Namespace) -> int:
         machines.append(figures)
         entries += found
         if arguments.part is None and machine.accelerator(guest.kernel.image) == "kvm":
-            figures = Figures(
-                f"KVM, {_named(figures.configuration)}", figures.configuration, exact=False
-            )
+            said = figures.configuration
+            figures = Figures("kvm", f"x86-64, {_named(said)}, KVM", said, exact=False)
             _boot(guest, figures, TIMES, counts=False)
             machines.append(figures)
             entries += doors(figures, "ns") + objects(figures, "ns") + times(figures)

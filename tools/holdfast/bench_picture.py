@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,8 +61,7 @@ def draw(figures: Figures, directory: Path) -> Path | None:
         axes.legend(fontsize=8, frameon=False)
     figure.suptitle(figures.where, fontsize=9)
     figure.tight_layout()
-    name = re.sub(r"\W+", "-", figures.where.lower()).strip("-")
-    output = directory / f"bench-{name}.svg"
+    output = directory / f"bench-{figures.name}.svg"
     figure.savefig(output, format="svg", metadata={"Date": None, "Creator": None})
     pyplot.close(figure)
     console.note(f"What grows with n is drawn in {output.parent.name}/{output.name}")

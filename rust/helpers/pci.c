@@ -113,8 +113,12 @@ bool holdfast_rescan_lock(void)
 	return true;
 }
 
+/* As above, for the last of them, and for who does not own the lock. */
 static noinline bool holdfast_rescan_last(void)
 {
+	if (READ_ONCE(holdfast_rescan_owner) != current)
+		return false;
+	holdfast_rescan_room = HOLDFAST_RESCAN_DEPTH;
 	WRITE_ONCE(holdfast_rescan_owner, NULL);
 	pci_unlock_rescan_remove();
 	return true;
@@ -126,10 +130,10 @@ static noinline bool holdfast_rescan_last(void)
  */
 bool holdfast_rescan_unlock(void)
 {
-	if (unlikely(READ_ONCE(holdfast_rescan_owner) != current))
-		return false;
-	if (++holdfast_rescan_room == HOLDFAST_RESCAN_DEPTH)
+	if (unlikely(READ_ONCE(holdfast_rescan_owner) != current) ||
+	    unlikely(holdfast_rescan_room == HOLDFAST_RESCAN_DEPTH - 1))
 		return holdfast_rescan_last();
+	holdfast_rescan_room++;
 	return true;
 }
 

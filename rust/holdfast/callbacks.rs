@@ -319,16 +319,20 @@ impl<T: Operations> Callbacks<T> {
 }
 
 /// The callbacks of an object.
+#[derive(Default)]
+struct Lists {
+    work: KVec<work::Item>,
+    timers: KVec<timer::Item>,
+    interrupts: KVec<irq::Item>,
+}
+
+/// The callbacks of an object; a pointer, as most objects have none.
 ///
 /// # Invariants
 ///
 /// What is in the vectors is a part of the object, in the order of its declaration, and neither
 /// moved nor dropped before this is.
-pub(crate) struct Items {
-    pub(crate) work: KVec<work::Item>,
-    pub(crate) timers: KVec<timer::Item>,
-    interrupts: KVec<irq::Item>,
-}
+pub(crate) struct Items(Option<KBox<Lists>>);
 
 impl Items {
     /// Those of the object of `header`.
@@ -337,22 +341,22 @@ impl Items {
     ///
     /// This must become a part of `header`, and `declared` be for the type of its object.
     pub(crate) unsafe fn new(header: NonNull<Header>, declared: &Declarations) -> Result<Self> {
-        let mut items = Self {
-            work: KVec::new(),
-            timers: KVec::new(),
-            interrupts: KVec::new(),
-        };
+        if declared.iter().next().is_none() {
+            // INVARIANT: There are none.
+            return Ok(Self(None));
+        }
+        let mut lists = KBox::new(Lists::default(), GFP_KERNEL)?;
         for call in declared.iter() {
             // SAFETY: By the safety requirements.
             unsafe {
                 match *call {
-                    Call::Work(function) => items
+                    Call::Work(function) => lists
                         .work
                         .push(work::Item::new(header, function), GFP_KERNEL)?,
-                    Call::Timer(function) => items
+                    Call::Timer(function) => lists
                         .timers
                         .push(timer::Item::new(header, function), GFP_KERNEL)?,
-                    Call::Interrupt(functions) => items
+                    Call::Interrupt(functions) => lists
                         .interrupts
                         .push(irq::Item::new(header, functions), GFP_KERNEL)?,
                 }
@@ -363,10 +367,24 @@ impl Items {
         //
         // SAFETY: The items stay where they are, and each is initialised once.
         unsafe {
-            items.work.iter().for_each(|item| item.initialise());
-            items.timers.iter().for_each(|item| item.initialise());
+            lists.work.iter().for_each(|item| item.initialise());
+            lists.timers.iter().for_each(|item| item.initialise());
         }
-        Ok(items)
+        Ok(Self(Some(lists)))
+    }
+
+    /// The work, in the order of its declaration.
+    pub(crate) fn work(&self) -> &[work::Item] {
+        self.0.as_deref().map_or(&[], |lists| &lists.work)
+    }
+
+    /// The timers, in the order of their declaration.
+    pub(crate) fn timers(&self) -> &[timer::Item] {
+        self.0.as_deref().map_or(&[], |lists| &lists.timers)
+    }
+
+    fn interrupts(&self) -> &[irq::Item] {
+        self.0.as_deref().map_or(&[], |lists| &lists.interrupts)
     }
 
     /// Requests the interrupts.
@@ -375,7 +393,7 @@ impl Items {
     ///
     /// The caller must be registering the object, and its door be open.
     pub(crate) unsafe fn begin(&self) -> Result {
-        self.interrupts
+        self.interrupts()
             .iter()
             // SAFETY: By the safety requirements.
             .try_for_each(|item| unsafe { item.request() })
@@ -387,11 +405,11 @@ impl Items {
     ///
     /// The caller must own the teardown of the object, and nobody be inside of it.
     pub(crate) unsafe fn cancel(&self) {
-        self.interrupts
+        self.interrupts()
             .iter()
             // SAFETY: By the safety requirements.
             .for_each(|item| unsafe { item.free() });
-        self.timers.iter().for_each(timer::Item::cancel_and_wait);
-        self.work.iter().for_each(work::Item::cancel_and_wait);
+        self.timers().iter().for_each(timer::Item::cancel_and_wait);
+        self.work().iter().for_each(work::Item::cancel_and_wait);
     }
 }

@@ -353,7 +353,7 @@ impl<T: object::Operations> Object<T> {
         T: Operations<ID>,
     {
         let place = const { T::CALLBACKS.place_of_timer::<ID>() };
-        Timer(&self.header().callbacks().timers[place])
+        Timer(&self.header().callbacks().timers()[place])
     }
 }
 

@@ -345,7 +345,7 @@ impl<T: object::Operations> Object<T> {
         T: Operations<ID>,
     {
         let place = const { T::CALLBACKS.place_of_work::<ID>() };
-        Work(&self.header().callbacks().work[place])
+        Work(&self.header().callbacks().work()[place])
     }
 }
 

@@ -42,7 +42,12 @@ int holdfast_bench_ours(void);
 int holdfast_bench_peers(void);
 size_t holdfast_bench_sizeof_srcu(void);
 size_t holdfast_bench_sizeof_srcu_percpu(void);
-size_t holdfast_bench_sizeof_devres_node(void);
 int holdfast_bench_run(void);
+
+#ifndef MODULE
+/* Of kernel/rcu/rcu.h, which is private. */
+void rcu_expedite_gp(void);
+void rcu_unexpedite_gp(void);
+#endif
 
 #endif /* _HOLDFAST_BENCH_H */

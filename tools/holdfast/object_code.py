@@ -18,6 +18,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import toolchain
+
 _INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\s+(\S.*)$")
 _RELOCATION = re.compile(r"^\s*[0-9a-f]+:\s+R_X86_64_(\S+)\s+([^\s+]+?)(?:[-+]0x[0-9a-f]+)?$")
 _FUNCTION = re.compile(r"^[0-9a-f]+ <(.+)>:$")
@@ -109,6 +111,7 @@ def _objdump(file: Path, *options: str) -> str:
         capture_output=True,
         text=True,
         check=True,
+        env=toolchain.environment(),
     ).stdout
 
 

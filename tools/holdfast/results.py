@@ -92,9 +92,13 @@ def files() -> list[Path]:
 
 
 def start_run() -> None:
-    """Remove the results of earlier runs, but for the matrix, which takes hours and goes on."""
+    """Remove the results of earlier runs, but for the matrix, which takes hours and goes on.
+
+    Those of make bench are no results of tests.
+    """
     paths.RESULTS.mkdir(parents=True, exist_ok=True)
     for file in paths.RESULTS.iterdir():
         keeps = file.match("matrix-*.json") and not file.match("*-quick.json")
+        keeps = keeps or file.match("bench*")
         if file.suffix in (".tap", ".log", ".json") and not keeps:
             file.unlink()

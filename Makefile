@@ -91,7 +91,8 @@ compile-fail:
 
 .PHONY: bench
 bench:
-	$(holdfast) $@ $(if $(PART),--part '$(PART)') $(if $(filter-out 0,$(CHECK)),--check)
+	$(holdfast) $@ $(if $(PART),--part '$(PART)') \
+		$(if $(COMPARE),--compare '$(abspath $(COMPARE))') $(if $(filter-out 0,$(CHECK)),--check)
 
 .PHONY: clean
 clean:

@@ -115,6 +115,21 @@ class Marks(unittest.TestCase):
         with self.assertRaises(SystemExit):
             made.require_complete(Path("log"))
 
+    def test_compare(self) -> None:
+        """Runs that agree, and runs that do not."""
+        with tempfile.TemporaryDirectory() as name:
+            directory, before = Path(name), bench.paths.RESULTS
+            bench.paths.RESULTS = directory
+            try:
+                bench._write(bench.doors(figures(200), "instructions"), [], None)
+                other = directory / "other.json"
+                other.write_text((directory / "bench.json").read_text())
+                self.assertEqual(bench.compare(other), 0)
+                bench._write(bench.doors(figures(202), "instructions"), [], None)
+                self.assertEqual(bench.compare(other), 1)
+            finally:
+                bench.paths.RESULTS = before
+
     def test_table_and_picture(self) -> None:
         """Both can be made of it."""
         made = figures(20, exact=False)

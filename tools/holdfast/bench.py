@@ -44,6 +44,14 @@ _SECONDS = 900.0
 _PREFIX = "holdfast-bench: "
 # The suites are no part of what drivers load, nor of what is measured.
 _OPTIONS = ("HOLDFAST_BENCH=m", "CONFIG_HOLDFAST_KUNIT_TEST=", "CONFIG_HOLDFAST_EXAMPLES=")
+_OBJECTS = (
+    "tests/bench/bench.o",
+    "tests/bench/peers.o",
+    "rust/holdfast.o",
+    "rust/helpers/helpers.o",
+)
+# Two runs of the same are expected to.
+_AGREES = 0.005
 _CONFIG = paths.CHECKOUT / "tests" / "bench"
 _UML = {"uml": ["uml.config"], "uml-preempt": ["uml.config", "uml-preempt.config"]}
 # What of a configuration changes the figures.
@@ -353,6 +361,8 @@ def locked(code: object_code.ObjectCode, where: str) -> list[Entry]:
     """Compare locked instructions and full barriers."""
     found = []
     for row, (title, ways) in _PATHS.items():
+        if not code.has(f"holdfast_bench_{ways[OURS][0]}"):
+            continue
         counted = {
             who: code.path(f"holdfast_bench_{name}", must) for who, (name, must) in ways.items()
         }
@@ -506,15 +516,7 @@ def count_instructions(guest: Guest) -> tuple[Figures, list[Entry]]:
             f"The guest's clock counts {known} where there are 1000 instructions and a few around "
             "them: this QEMU's -icount does not count them, or the guest has another clock."
         )
-    objects_ = [
-        guest.output / name
-        for name in (
-            "tests/bench/bench.o",
-            "tests/bench/peers.o",
-            "rust/holdfast.o",
-            "rust/helpers/helpers.o",
-        )
-    ]
+    objects_ = [guest.output / name for name in _OBJECTS]
     code = object_code.ObjectCode(objects_, guest.kernel.objtree / "vmlinux")
     unit = "instructions"
     found = doors(figures, unit) + locked(code, figures.where.partition(",")[0])
@@ -601,7 +603,48 @@ def measure_times(flavour: str, cpus: int) -> tuple[Figures, list[Entry]]:
             console.note(f"It was not done after {_SECONDS:.0f} s")
     figures.read(re.split(r"\r?\n", raw.read_text(errors="replace")))
     figures.require_complete(raw)
-    return figures, doors(figures, "ns") + objects(figures, "ns") + times(figures)
+    found = doors(figures, "ns") + objects(figures, "ns") + times(figures)
+    if cpus == 1:
+        # The same code runs on any number of them.
+        built = program.parent / "drivers" / "holdfast"
+        objects_ = [built / name for name in _OBJECTS]
+        code = object_code.ObjectCode(objects_, program.parent / "vmlinux")
+        found += locked(code, figures.where)
+    return figures, found
+
+
+def compare(other: Path) -> int:
+    """Say which numbers of instructions differ from those of another run."""
+    if not other.exists():
+        console.fail(f"COMPARE={other} does not exist: name the bench.json of another run.")
+    ours = paths.RESULTS / "bench.json"
+    if not ours.exists():
+        console.fail("There is nothing to compare with: run make bench PART=instructions first.")
+
+    def numbers(file: Path) -> dict[tuple[str, str, str], float]:
+        return {
+            (entry["where"], entry["name"], who): value
+            for entry in json.loads(file.read_text())
+            if entry["unit"] == INSTRUCTIONS
+            for who, value in {OURS: entry["ours"], **entry["peers"]}.items()
+            if value is not None
+        }
+
+    here, there = numbers(ours), numbers(other)
+    worst, differ = 0.0, 0
+    for key in sorted(here.keys() | there.keys()):
+        left, right = here.get(key), there.get(key)
+        if left is None or right is None:
+            console.note(f"{': '.join(key)}: measured in one of the two only")
+            differ += 1
+            continue
+        distance = abs(left - right) / max(abs(left), abs(right), 1e-9)
+        worst = max(worst, distance)
+        if distance > _AGREES:
+            console.note(f"{': '.join(key)}: {_number(left)} and {_number(right)}")
+            differ += 1
+    console.note(f"{len(here)} numbers of instructions, {differ} differ; at most by {worst:.2%}")
+    return 1 if differ or not here else 0
 
 
 def _write(entries: Sequence[Entry], machines: Sequence[Figures], kvm: str | None) -> None:
@@ -664,6 +707,7 @@ def table(entries: Sequence[Entry]) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments of `bench`."""
     parser.add_argument("--part", choices=PARTS, help="one part of the run")
+    parser.add_argument("--compare", type=Path, help="only compare with this bench.json")
     parser.add_argument(
         "--check", action="store_true", help="fail if a mark of instructions is missed"
     )
@@ -671,6 +715,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, and say which marks are missed."""
+    if arguments.compare is not None:
+        return compare(arguments.compare)
     paths.RESULTS.mkdir(parents=True, exist_ok=True)
     entries: list[Entry] = []
     machines: list[Figures] = []

@@ -148,6 +148,10 @@ class ObjectCode:
                     _objdump(self._kernel, wanted)
                 )
 
+    def has(self, name: str) -> bool:
+        """Tell whether there is such a function."""
+        return bool(self._function(name))
+
     def text(self, name: str) -> list[str]:
         """Return a function's instructions, without what depends on where it lies."""
         return [re.sub(r" <.*>$", "", each.text) for each in self._function(name)]

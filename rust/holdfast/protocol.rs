@@ -43,8 +43,8 @@
 //!
 //! Slots name the door, by the address of its word, so nobody waits for those who are inside of
 //! another one. Where a CPU has no slot left, who enters is counted in the door's word instead. A
-//! door that nobody ever entered says so in its word, and needs no grace period. One grace period serves any number of doors that
-//! were closed before it.
+//! door that nobody ever entered says so in its word, and needs no grace period. One grace period
+//! serves any number of doors that were closed before it.
 
 /// An atomic word. The names say the ordering.
 pub(crate) trait Word {

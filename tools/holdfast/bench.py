@@ -736,13 +736,15 @@ def run(arguments: argparse.Namespace) -> int:
         elif arguments.part is None:
             kvm = "not measured: this machine has no working KVM"
             console.note("Times under KVM are not measured: this machine has no working KVM")
+        # What comes next may fail, and this has taken its time.
+        _write(entries, machines, kvm)
     if arguments.part != INSTRUCTIONS:
         for flavour in _UML:
             for cpus in (1, 2):
                 figures, found = measure_times(flavour, cpus)
                 machines.append(figures)
                 entries += found
-    _write(entries, machines, kvm)
+                _write(entries, machines, kvm)
     console.note(table(entries))
     for figures in machines:
         bench_picture.draw(figures, paths.RESULTS)

@@ -108,6 +108,18 @@ class Marks(unittest.TestCase):
         """Linear, and no more than in C."""
         self.assertNotIn(False, verdicts(bench.objects(figures(20), "instructions")).values())
 
+    def test_known_to_be_missed(self) -> None:
+        """Such a mark must not get worse, and must not stay in the list when it is met."""
+        entry = bench.Entry("door", "instructions", 40.0, {}, mark="at most 30", checked=True)
+        entry.met = False
+        self.assertEqual(len(bench.check([entry], {})), 1)
+        self.assertEqual(bench.check([entry], {"door": {"ours": 40}}), [])
+        self.assertEqual(len(bench.check([entry], {"door": {"ours": 39}})), 1)
+        entry.met = True
+        self.assertEqual(len(bench.check([entry], {"door": {"ours": 40}})), 1)
+        self.assertEqual(len(bench.check([entry], {"gone": {"ours": 40}})), 1)
+        self.assertEqual(len(bench.check([], {})), 1)
+
     def test_incomplete(self) -> None:
         """A run that did not come to an end is none."""
         made = bench.Figures("test", "somewhere", CONFIGURATION, exact=True)

@@ -244,6 +244,11 @@ class ObjectCode:
                     after = [there] if operation.startswith("jmp") else [*after, there]
                 elif operation.startswith("jmp"):
                     called, after = other, [len(code)]
+                elif other is not None:
+                    # A conditional jump that is the last act, or not taken.
+                    for next_ in after:
+                        heapq.heappush(queue, (so_far, next_, through, missing))
+                    called, after = other, [len(code)]
             if called is not None:
                 cost, functions = self._fewest(called, (*above, name))
                 so_far += cost

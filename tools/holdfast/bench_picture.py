@@ -19,6 +19,8 @@ _ROWS = {
     "many-end": "end of an object, for the number of those below it",
 }
 _MARKERS = "osD^vP"
+_LICENCE = "<!-- SPDX-License-Identifier: GPL-2.0 -->"
+"""Pictures are shown in Documentation/, where every file says it."""
 
 
 def draw(figures: Figures, directory: Path) -> Path | None:
@@ -64,5 +66,7 @@ def draw(figures: Figures, directory: Path) -> Path | None:
     output = directory / f"bench-{figures.name}.svg"
     figure.savefig(output, format="svg", metadata={"Date": None, "Creator": None})
     pyplot.close(figure)
+    text = output.read_text()
+    output.write_text(text.replace("?>\n", f"?>\n{_LICENCE}\n", 1))
     console.note(f"What grows with n is drawn in {output.parent.name}/{output.name}")
     return output

@@ -48,7 +48,8 @@ class StandingStill(unittest.TestCase):
 
     def test_scenario_beyond_its_limit(self) -> None:
         """Only one that runs, and only when the guest itself could have ended it."""
-        with mock.patch("time.monotonic", return_value=0.0) as clock:
+        asked = mock.patch("holdfast.kunit.asked_rounds", return_value=0)
+        with asked, mock.patch("time.monotonic", return_value=0.0) as clock:
             progress = scenarios._Progress([scenario("a", "shared")])
             progress.feed("# a: begins")
             clock.return_value = 89.0

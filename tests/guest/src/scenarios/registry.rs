@@ -392,14 +392,15 @@ fn delete_during_construction() -> Result<()> {
     for _ in 0..rounds::how_many()? {
         let region = kernel::read(Path::new(DECODER).join("create_ram_region"))?;
         let (creator, deleter) = (open("create_ram_region")?, open("delete_region")?);
-        let (created, ()) = race.run(
-            || was_done(creator.write_at(region.as_bytes(), 0)),
+        let ((), created) = race.run(
             || {
                 // Until there is one: it is there before its constructor has returned.
                 while !was_done(deleter.write_at(region.as_bytes(), 0))? {}
                 Ok(())
             },
+            || was_done(creator.write_at(region.as_bytes(), 0)),
         )?;
+        // The later the deleter begins, the more of them win.
         race.count(!created);
         expect_free()?;
     }

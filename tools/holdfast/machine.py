@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ _BOOT_SECONDS = 300.0
 _POWER_OFF_SECONDS = 15.0
 _LONGEST_CONSOLE = 32 << 20
 _KEPT_CONSOLES = 10
+_interrupted = threading.Event()
+"""Tells the threads that have machines running; a signal reaches the main thread only."""
+
 _STATUS = re.compile(r"^# holdfast: exit status (\d+)$", re.MULTILINE)
 _UP = "holdfast: guest is up"
 
@@ -321,7 +325,8 @@ def _watch(  # noqa: PLR0917 - one caller
                 # It said what it had to say; a machine left deadlocked on purpose cannot power off.
                 break
             if reported is None:
-                outcome.problem = give_up() or _out_of_patience(outcome, seconds)
+                interrupted = "Interrupted" if _interrupted.is_set() else None
+                outcome.problem = interrupted or give_up() or _out_of_patience(outcome, seconds)
                 if outcome.problem:
                     break
             time.sleep(0.05)
@@ -332,6 +337,11 @@ def _watch(  # noqa: PLR0917 - one caller
             if panicked
             else "The guest powered off or rebooted before it reported an exit status"
         )
+
+
+def end_all() -> None:
+    """End the machines that run in other threads, as nobody waits for them any more."""
+    _interrupted.set()
 
 
 def _out_of_patience(outcome: Outcome, seconds: float) -> str | None:

@@ -239,7 +239,12 @@ def _run_jobs(jobs: Sequence[_Job]) -> list[_Done]:
     # Asked once, before two ask at the same time.
     machine.accelerator(jobs[0].built.image)
     with ThreadPoolExecutor(max_workers=4) as pool:
-        return list(pool.map(_run_machine, jobs))
+        try:
+            return list(pool.map(_run_machine, jobs))
+        except BaseException:
+            machine.end_all()
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _run_machine(job: _Job) -> _Done:

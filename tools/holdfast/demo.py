@@ -256,6 +256,7 @@ def _tell(
         for problem in problems:
             _bad(problem)
         console.fail(f"The demo did not go as told; its console is in {outcome.console}.")
+    console.note("")
     console.note(
         _paint(
             "1",

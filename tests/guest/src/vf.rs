@@ -10,7 +10,6 @@ use crate::kernel;
 use crate::pci::{self, Device};
 use crate::sample::{self, OpenFile, Sample};
 use crate::scenario::Skip;
-use crate::wait;
 
 pub const VF_MODULE: &str = "holdfast_sriov_vf";
 pub const VF_DRIVER: &str = VF_MODULE;
@@ -67,9 +66,7 @@ impl VfSample {
     pub fn unload(self) -> Result<()> {
         self.sample.unload_driver()?;
         if kernel::module_is_loaded(VF_MODULE) {
-            wait::within("rmmod of the VFs' driver", || {
-                kernel::rmmod(VF_MODULE).with_context(|| format!("rmmod {VF_MODULE}"))
-            })?;
+            sample::unload_module(VF_MODULE)?;
         }
         sample::unload_library()
     }

@@ -22,11 +22,11 @@ pub const LIMIT: Duration = Duration::from_secs(120);
 
 /// Waits until `condition` holds; fails if it does not within [`LIMIT`].
 pub fn until(what: &str, condition: impl FnMut() -> Result<bool>) -> Result<()> {
-    until_after(what, LIMIT, condition)
+    until_within(what, LIMIT, condition)
 }
 
 /// The same with a `limit` that says something.
-pub fn until_after(
+pub fn until_within(
     what: &str,
     limit: Duration,
     mut condition: impl FnMut() -> Result<bool>,

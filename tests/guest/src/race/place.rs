@@ -323,7 +323,7 @@ impl Place {
 
     /// Asks for the PFs, and waits until QEMU has them back.
     fn unplug(&self, other_is_over: &AtomicBool) -> Result<Result<(), Errno>> {
-        wait::until_after("the slot can be unplugged", SLOT_LIMIT, || {
+        wait::until_within("the slot can be unplugged", SLOT_LIMIT, || {
             self.monitor()?.get().unplug()
         })?;
         self.pending.store(true, Ordering::Relaxed);
@@ -430,7 +430,7 @@ impl Place {
         if self.pending.swap(false, Ordering::Relaxed) {
             // A request that was heard is acted upon by then, and one that was not never is.
             let gone = || Ok(self.monitor()?.get().plugged()? == 0);
-            let _ = wait::until_after("", BLINKS + PREVENTED, gone);
+            let _ = wait::until_within("", BLINKS + PREVENTED, gone);
         }
         let is_plugged = self.monitor()?.get().plugged()? > 0;
         if is_plugged == plugged {
@@ -444,7 +444,7 @@ impl Place {
             false => self.unplug(&never),
         });
         result?.with_context(|| format!("between the rounds: {what}"))?;
-        wait::until_after("the kernel knows of all in the slot", SETTLES, || {
+        wait::until_within("the kernel knows of all in the slot", SETTLES, || {
             let all = |is: &dyn Fn(&Device) -> bool| self.functions.iter().all(is);
             let loaded = kernel::module_is_loaded(self.driver.module());
             Ok(match plugged {
@@ -456,7 +456,7 @@ impl Place {
 
     /// Fails if there is a VF whose PF is gone.
     fn expect_no_orphan(&self) -> Result<()> {
-        wait::until_after("no VF is left without its PF", PREVENTED, || {
+        wait::until_within("no VF is left without its PF", PREVENTED, || {
             let vfs = pci::all(pci::IGB_VF)?;
             Ok(vfs
                 .iter()
@@ -497,7 +497,7 @@ impl Place {
             |function: usize| is_wanted(function) && !self.functions[function].exists();
         if (0..2).any(is_missing) {
             self.rescan()?;
-            wait::until_after("the PFs come back", SETTLES, || Ok(!(0..2).any(is_missing)))?;
+            wait::until_within("the PFs come back", SETTLES, || Ok(!(0..2).any(is_missing)))?;
         }
         if needs.loaded != Some(false) {
             self.set_loaded(true)?;

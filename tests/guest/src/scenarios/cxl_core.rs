@@ -161,7 +161,7 @@ fn killed_delete() -> Result<()> {
     })?;
     delete.kill()?;
     // A core that has been mended waits for the lock nevertheless.
-    let left = wait::until_after("the delete has ended", LEFT, || {
+    let left = wait::until_within("the delete has ended", LEFT, || {
         Ok(delete.try_wait()?.is_some())
     });
     println!("killed: {}", left.map_or("it waits", |()| "it has ended"));

@@ -52,10 +52,7 @@ fn load(parameters: &std::ffi::CStr) -> Result<()> {
 
 /// Unloads the driver, which must not hang, whatever is open.
 fn unload() -> Result<()> {
-    wait::within("rmmod of the driver", || {
-        kernel::rmmod(FORGETFUL).with_context(|| format!("rmmod {FORGETFUL}"))
-    })?;
-    Ok(())
+    sample::unload_module(FORGETFUL)
 }
 
 /// How often the driver has said since then that each thing was dropped.

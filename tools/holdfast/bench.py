@@ -265,13 +265,12 @@ def objects(figures: Figures, unit: str) -> list[Entry]:
             if n == 10000:
                 _mark(entry, "at most 1.1", entry.ratio, lambda r: r <= 1.1, checked=checked)
             found.append(entry)
-        few, many = (figures.value(row, OURS, n) for n in (1000, 10000))
-        if few is not None and many is not None:
+        if (tenth := _tenth(figures, row, OURS)) is not None:
             linear = Entry(
                 f"{what}: ten times as many, each of them",
                 "ratio",
-                many / few / 10,
-                {"device_add": _tenth(figures, row)},
+                tenth,
+                {"device_add": _tenth(figures, row, "device_add")},
                 where=figures.where,
             )
             found.append(
@@ -280,8 +279,8 @@ def objects(figures: Figures, unit: str) -> list[Entry]:
     return found
 
 
-def _tenth(figures: Figures, row: str) -> float | None:
-    few, many = (figures.value(row, "device_add", n) for n in (1000, 10000))
+def _tenth(figures: Figures, row: str, who: str) -> float | None:
+    few, many = (figures.value(row, who, n) for n in (1000, 10000))
     ratio = _ratio(many, few)
     return None if ratio is None else ratio / 10
 

@@ -14,7 +14,7 @@ import platform
 import re
 import sys
 import textwrap
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -225,7 +225,7 @@ def run(_arguments: argparse.Namespace) -> int:
         f"under {machine.describe(accelerated)}: a NIC with SR-IOV (igb), an NVMe controller, "
         "CXL memory. This takes a moment."
     )
-    with ThreadPoolExecutor() as beside:
+    with machine.side_by_side(2) as beside:
         stock = beside.submit(matrix.once, "stock", matrix.HOLDFAST, _RACE, _ROUNDS["stock"])
         patched = beside.submit(matrix.once, "patched", matrix.HOLDFAST, _RACE, _ROUNDS["patched"])
         return _tell(built, base, stock, patched)

@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -339,9 +340,19 @@ def _watch(  # noqa: PLR0917 - one caller
         )
 
 
-def end_all() -> None:
-    """End the machines that run in other threads, as nobody waits for them any more."""
-    _interrupted.set()
+@contextlib.contextmanager
+def side_by_side(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Give threads that run machines, which end when nobody waits for them any more.
+
+    That is when one of them fails, or the main thread, or a signal has come.
+    """
+    with ThreadPoolExecutor(max_workers=count) as pool:
+        try:
+            yield pool
+        except BaseException:
+            _interrupted.set()
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _out_of_patience(outcome: Outcome, seconds: float) -> str | None:

@@ -19,7 +19,6 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -238,13 +237,8 @@ def _run_jobs(jobs: Sequence[_Job]) -> list[_Done]:
     """Run machines side by side: each keeps at most little more than one of its CPUs busy."""
     # Asked once, before two ask at the same time.
     machine.accelerator(jobs[0].built.image)
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        try:
-            return list(pool.map(_run_machine, jobs))
-        except BaseException:
-            machine.end_all()
-            pool.shutdown(cancel_futures=True)
-            raise
+    with machine.side_by_side(4) as pool:
+        return list(pool.map(_run_machine, jobs))
 
 
 def _run_machine(job: _Job) -> _Done:

@@ -147,7 +147,17 @@ def _files(tree: Path, leave_out: Path) -> dict[str, int]:
     return found
 
 
-def _begin_with_another(directory: Path, tree: Path, objtree: Path, family: str) -> bool:
+def _nearness(entry: Path, directory: Path, wanted: dict[str, str]) -> tuple[bool, int, float]:
+    """Say how little of a complete kernel another one has to build again; more is better."""
+    same_flavour = entry.name.rpartition("-")[0] == directory.name.rpartition("-")[0]
+    theirs = options_of(entry / "linux/objects/.config")
+    agreed = sum(theirs.get(name, "n") == value for name, value in wanted.items())
+    return same_flavour, agreed, (entry / "complete").stat().st_mtime
+
+
+def _begin_with_another(
+    directory: Path, tree: Path, objtree: Path, family: str, wanted: dict[str, str]
+) -> bool:
     """Copy the objects of a complete kernel, so that make builds only what differs from it.
 
     make compares times, and a source file that differs may be older than the objects of the
@@ -162,8 +172,7 @@ def _begin_with_another(directory: Path, tree: Path, objtree: Path, family: str)
     ]
     if not others:
         return False
-    # The latest; which one matters little.
-    other = max(others, key=lambda entry: (entry / "complete").stat().st_mtime)
+    other = max(others, key=lambda entry: _nearness(entry, directory, wanted))
     partial = directory / "objects.partial"
     shutil.rmtree(partial, ignore_errors=True)
     console.step(
@@ -221,7 +230,7 @@ def ensure(flavour: str, variant: str = "stock") -> Kernel:
         copied = False
         if source.own and not tree.exists():
             kernel_source.copy_of(source, tree)
-            copied = _begin_with_another(directory, tree, objtree, family)
+            copied = _begin_with_another(directory, tree, objtree, family, dict(options))
         objtree.mkdir(parents=True, exist_ok=True)
         make = toolchain.kernel_make(tree, f"O={objtree}", "ARCH=x86_64")
         _configure(directory, tree, objtree, files, make, env)

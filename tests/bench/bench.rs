@@ -374,7 +374,7 @@ fn measure_object(device: &Device<Bound>) -> Result {
 
 /// Many objects below one. The allocator has pages at hand in some of the rounds.
 fn measure_many(device: &Device<Bound>) -> Result {
-    let rounds = [(100, 50), (1000, 10), (10_000, 5)];
+    let rounds = [(1000, 10), (3000, 6), (10_000, 5)];
     for n in (rounds.into_iter()).flat_map(|(n, rounds)| core::iter::repeat_n(n, rounds)) {
         let lamp = Lamp::register(device)?;
         let mut bulbs = KVVec::<Registration<Bulb>>::with_capacity(n, GFP_KERNEL)?;

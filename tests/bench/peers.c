@@ -654,7 +654,7 @@ int holdfast_bench_peers(void)
 	static const struct {
 		unsigned int children;
 		unsigned int rounds;
-	} many[] = { { 100, 50 }, { 1000, 10 }, { 10000, 5 } };
+	} many[] = { { 1000, 10 }, { 3000, 6 }, { 10000, 5 } };
 	struct plain *above;
 	unsigned int i, round;
 	int ret;

@@ -497,6 +497,8 @@ def _boot(guest: Guest, figures: Figures, part: str, *, counts: bool) -> None:
         name=f"bench-{part}",
         run=script,
         seconds=_SECONDS,
+        # What is where in memory decides about a few instructions of the allocator.
+        command_line=["nokaslr"] if counts else [],
         on_console=lambda line: figures.read([line]),
         hardware=machine.Hardware(machine="q35", devices=(), counts=counts),
     )

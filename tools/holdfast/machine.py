@@ -211,7 +211,9 @@ def command(
     else:
         threads = "single" if hardware.jumps or hardware.counts else "multi"
         # With five-level page tables a KASAN kernel under TCG faults before it has a console.
-        line += ["-accel", f"tcg,thread={threads}", "-cpu", "max,la57=off"]
+        # One that counts is the same in each run, and has no randomness of its own.
+        random = ",rdrand=off,rdseed=off" if hardware.counts else ""
+        line += ["-accel", f"tcg,thread={threads}", "-cpu", f"max,la57=off{random}"]
         # Says on its standard error that there was a triple fault, which looks like a reboot.
         line += ["-d", "cpu_reset"]
         if hardware.jumps:

@@ -17,7 +17,7 @@ from . import console, paths, results
 FIRST = [("compile_fail", [])]
 BESIDE = [("model", []), ("kunit", ["--only", "uml"])]
 # What runs in a virtual machine is one part, so that machines can run side by side.
-LAST = [("scenarios", ["--kunit"])]
+LAST = [("scenarios", ["--kunit"]), ("matrix", ["--kernel", "patched", "--quick"])]
 
 
 def _run(name: str, options: list[str]) -> int:

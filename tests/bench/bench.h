@@ -16,7 +16,6 @@ u64 holdfast_bench_now(void);
 void holdfast_bench_report(const char *row, const char *who, unsigned int n,
 			   unsigned int count, const u64 *values,
 			   unsigned int length);
-unsigned int holdfast_bench_rounds(void);
 bool holdfast_bench_wants(const char *part);
 u32 holdfast_bench_empty(void *data);
 

@@ -44,17 +44,12 @@ MODULE_PARM_DESC(parts, "what to measure: instructions, times");
 module_param_named(count, holdfast_bench_count, uint, 0444);
 MODULE_PARM_DESC(count, "how often a short operation is done in a round");
 module_param_named(rounds, holdfast_bench_round_count, uint, 0444);
-MODULE_PARM_DESC(rounds, "how many rounds there are");
+MODULE_PARM_DESC(rounds, "how many rounds of a short operation there are");
 #endif
 
 u64 holdfast_bench_now(void)
 {
 	return ktime_get_ns();
-}
-
-unsigned int holdfast_bench_rounds(void)
-{
-	return clamp_t(unsigned int, holdfast_bench_round_count, 1, MOST_ROUNDS);
 }
 
 /* Whether @part was asked for. */
@@ -100,7 +95,7 @@ noinline u32 holdfast_bench_empty(void *data)
 void holdfast_bench_measure(const char *row, const char *who,
 			    u32 (*once)(void *data), void *data, bool atomic)
 {
-	unsigned int rounds = holdfast_bench_rounds();
+	unsigned int rounds = clamp_t(unsigned int, holdfast_bench_round_count, 1, MOST_ROUNDS);
 	unsigned int count = holdfast_bench_count;
 	u64 values[MOST_ROUNDS];
 	unsigned long flags = 0;

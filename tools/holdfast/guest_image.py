@@ -8,6 +8,7 @@ cpio gives everything to root by itself, so nothing here needs to be root.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -34,6 +35,7 @@ A Holdfast guest: {release}, {flavour}.
 """
 
 
+@functools.cache
 def guest_program() -> Path:
     """Build the scenario runner; static, so that the guest needs no libraries."""
     target = paths.BUILD / "guest-target"

@@ -410,7 +410,7 @@ class _Run:
                 *machine.DEBUG_COMMAND_LINE,
                 machine.NO_LEAK_CHECK if self.options.leaks == "never" else machine.LEAK_CHECK,
                 "oops=panic",
-                # Half of a round went into the interpreter of ACPI's tables, which was asked at
+                # Much of a round went into the interpreter of ACPI's tables, which was asked at
                 # each bind for the line of an interrupt that nobody uses.
                 "acpi=noirq",
                 # The thread of a hotplug port goes before all others on its CPU; it must not

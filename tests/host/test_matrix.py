@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import unittest
@@ -157,6 +158,49 @@ class Resuming(unittest.TestCase):
         """Other ingredients, or somebody's wish."""
         self.assertEqual(matrix.Table(self.path, "key 2", self.cells, anew=False).results, {})
         self.assertEqual(matrix.Table(self.path, "key 1", self.cells, anew=True).results, {})
+
+    def test_forgets_no_other(self) -> None:
+        """Somebody's wish is about the cells that he asks for."""
+        table = matrix.Table(self.path, "key 1", self.cells[1:], anew=True)
+        self.assertEqual(table.results, {"a+b@pf": self.result})
+
+    def run_of(self, **options: object) -> matrix._Run:
+        """Return a run over the cells that is not begun."""
+        asked = {"quick": False, "rounds": None, "clock": "", "leaks": "never", "at_most": None}
+        table = matrix.Table(self.path, "key 1", self.cells, anew=False)
+        return matrix._Run("stock", "d", table, self.cells, argparse.Namespace(**asked | options))
+
+    def test_adds_rounds(self) -> None:
+        """Those that are known count, and what is added is added once."""
+        run = self.run_of(rounds=20)
+        self.assertEqual([run._rounds(cell) for cell in self.cells], [15, 20])
+        heard = matrix._Told()
+        heard.ended["a+b@pf"] = told(rounds=15, overlaps=15)
+        for _ in range(2):
+            run._keep(self.cells[0], heard, [], None)
+        found = matrix.read_table(self.path, "key 1")["a+b@pf"]
+        self.assertEqual((found.rounds, found.overlaps, found.verdict), (20, 19, matrix.PASS))
+        self.assertEqual(self.run_of(rounds=20).plan.cells, self.cells[1:])
+
+    def test_adds_a_failure(self) -> None:
+        """It counts from the first round on, and the cell is not raced again."""
+        heard = matrix._Told()
+        heard.ended["a+b@pf"] = told(rounds=3, overlaps=3, verdict="hang", detail="in f")
+        self.run_of(rounds=20)._keep(self.cells[0], heard, [], None)
+        found = matrix.read_table(self.path, "key 1")["a+b@pf"]
+        self.assertEqual((found.rounds, found.verdict, found.detail), (8, matrix.HANG, "in f"))
+        self.assertEqual(self.run_of(rounds=20)._rounds(self.cells[0]), 0)
+
+    def test_looks_for_leaks(self) -> None:
+        """Rounds in which nobody looked do not count where somebody is to."""
+        self.assertEqual(self.run_of(rounds=5, leaks="each")._rounds(self.cells[0]), 5)
+        self.assertEqual(self.run_of(rounds=5)._rounds(self.cells[0]), 0)
+
+    def test_passes(self) -> None:
+        """All cells have a few rounds, with leaks looked for, before one has many."""
+        asked = argparse.Namespace(quick=False, leaks=None, rounds=None)
+        passes = [(part.leaks, part.at_most) for part in matrix._passes(asked)]
+        self.assertEqual(passes, [("each", 10), ("never", 100), ("never", 500)])
 
     def test_damaged(self) -> None:
         """A file that is no table is no table."""

@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from . import (
 )
 
 # Raise when cells come to something else although their sources are the same.
-RECIPE = "3"
+RECIPE = "4"
 
 PF_STUB = "pci-pf-stub"
 HOLDFAST = "holdfast"
@@ -49,6 +49,12 @@ MACHINES = 2
 _CELLS_OF_A_MACHINE = 12
 _ROUNDS = 500
 _ROUNDS_WITH_VFS = 100
+_PASSES = (100, _ROUNDS)
+"""Rounds after which all cells have had so many, so that a run that is stopped leaves no gaps."""
+
+_ROUNDS_WITH_LEAK_CHECK = 10
+"""It takes twice the time, and what leaks does so in a few rounds or hardly in hundreds."""
+
 _QUICK_ROUNDS = 4
 _QUICK_ROUNDS_THAT_SLEEP = 2
 _SILENCE = 300.0
@@ -116,6 +122,16 @@ class Result:
     seconds: float = 0.0
     leaks_checked: bool = False
 
+    def after(self, earlier: Result) -> Result:
+        """Return what both come to: these rounds, and those before them, which passed."""
+        return replace(
+            self,
+            rounds=earlier.rounds + self.rounds,
+            overlaps=earlier.overlaps + self.overlaps,
+            seconds=earlier.seconds + self.seconds,
+            leaks_checked=earlier.leaks_checked or self.leaks_checked,
+        )
+
 
 def known(program: Path) -> list[Cell]:
     """Ask the guest's runner, which runs here just as well."""
@@ -165,22 +181,21 @@ def judge(
     if not overlaps or (2 * overlaps < rounds and not instant):
         return NO_OVERLAP, f"both sides were inside at once in {overlaps} of {rounds} rounds only"
     first, second = said["succeeded"]
-    return PASS, f"the first did what it is for {first} times, the second {second} times"
+    done = f"the first did what it is for {first} times, the second {second} times"
+    return PASS, f"of {rounds} rounds, {done}"
 
 
 class Table:
     """The cells of one kernel and driver, with what is known of them, on disk."""
 
     def __init__(self, path: Path, key: str, cells: Iterable[Cell], *, anew: bool) -> None:
-        """Take up what an earlier run with the same key has left."""
+        """Take up what an earlier run with the same key has left; forget `cells` if `anew`."""
         self.path = path
         self.key = key
-        self.results: dict[str, Result] = {}
-        names = {cell.name for cell in cells}
-        if not anew:
-            for name, result in read_table(path, key).items():
-                if name in names:
-                    self.results[name] = result
+        self.results = read_table(path, key)
+        if anew:
+            for cell in cells:
+                self.results.pop(cell.name, None)
 
     def set(self, name: str, result: Result) -> None:
         """Keep a result."""
@@ -313,7 +328,10 @@ class _Run:
         self.table = table
         self.options = options
         self.all = list(cells)
-        left = [cell for cell in cells if cell.name not in table.results]
+        self._before = dict(table.results)
+        self._settled: set[str] = set()
+        left = [cell for cell in cells if self._rounds(cell)]
+        self._wanted = len(left)
         # A quick run is short of time, and boots no more machines than it must.
         half = max(1, math.ceil(len(left) / MACHINES))
         limit, least = (half, half) if options.quick else (_CELLS_OF_A_MACHINE, 3)
@@ -332,6 +350,10 @@ class _Run:
         """Run machines until nothing is left."""
         if not self.plan.cells:
             return
+        if self.options.at_most is not None:
+            many = f"up to {self.options.at_most} rounds"
+            checked = "" if self.options.leaks == "never" else ", leaks looked for"
+            self.say(f"{many} each{checked}: {self._wanted} of {len(self.all)} cells are left")
         self.built, self.base = machine.prepare(self.options.flavour, self.variant)
         # Asked once, before two ask at the same time.
         machine.accelerator(self.built.image)
@@ -369,11 +391,16 @@ class _Run:
         return None
 
     def _rounds(self, cell: Cell) -> int:
-        if self.options.rounds is not None:
-            return int(self.options.rounds)
-        if self.options.quick:
-            return _QUICK_ROUNDS_THAT_SLEEP if cell.sleeps else _QUICK_ROUNDS
-        return _ROUNDS_WITH_VFS if cell.vfs else _ROUNDS
+        """Say how many rounds of a cell this run has to do, after those that are known."""
+        wanted = rounds_of(cell, self.options)
+        known_ = self._before.get(cell.name)
+        if known_ is None:
+            return wanted
+        if known_.verdict != PASS:
+            return 0
+        if self.options.leaks != "never" and not known_.leaks_checked:
+            return wanted
+        return max(0, wanted - known_.rounds)
 
     def _run_machine(self, batch: Batch) -> list[Cell]:
         """Boot a machine for some cells, and return those that it did not come to."""
@@ -431,7 +458,7 @@ class _Run:
             self._progress(by_name[told.current])
         elif not told.ended:
             self._did_not_begin(batch, told, scanner.reports, outcome)
-        return [cell for cell in batch.cells if cell.name not in self.table.results]
+        return [cell for cell in batch.cells if cell.name not in self._settled]
 
     def _did_not_begin(
         self,
@@ -481,7 +508,10 @@ class _Run:
             leaks_checked=told.leaks_checked
             or (self.options.leaks == "each" and said.get("verdict") == "ok"),
         )
+        if cell.name in self._before:
+            result = result.after(self._before[cell.name])
         with self._lock:
+            self._settled.add(cell.name)
             self.table.set(cell.name, result)
 
     def _weight(self, cell: Cell) -> float:
@@ -500,17 +530,28 @@ class _Run:
             ):
                 return
             self._said = now
-            known_ = self.table.results
-            left = sum(self._weight(other) for other in self.all if other.name not in known_)
+            settled = self._settled
+            left = sum(self._weight(other) for other in self.all if other.name not in settled)
             elapsed = now - self._begun
             self.say(
-                f"[{len(known_)}/{len(self.all)}] {title(self.variant, self.driver)}: "
+                f"[{len(settled)}/{self._wanted}] {title(self.variant, self.driver)}: "
                 f"{cell.a} + {cell.b} on {cell.target}: {result.verdict}, {result.rounds} rounds, "
                 f"{result.overlaps} overlaps; {hours(elapsed)} so far, about "
                 f"{hours(elapsed * left / self._done)} to go"
             )
             if result.verdict != PASS:
                 self.say(f"    {result.detail[:300]}")
+
+
+def rounds_of(cell: Cell, options: argparse.Namespace) -> int:
+    """Say how many rounds of a cell are asked for."""
+    if options.rounds is not None:
+        wanted = int(options.rounds)
+    elif options.quick:
+        wanted = _QUICK_ROUNDS_THAT_SLEEP if cell.sleeps else _QUICK_ROUNDS
+    else:
+        wanted = _ROUNDS_WITH_VFS if cell.vfs else _ROUNDS
+    return wanted if options.at_most is None else min(wanted, options.at_most)
 
 
 def hours(seconds: float) -> str:
@@ -601,6 +642,7 @@ def once(variant: str, driver: str, name: str, rounds: int) -> Result:
         clock="",
         leaks="never",
         rounds=rounds,
+        at_most=None,
     )
     cells = [cell for cell in known(guest_image.guest_program()) if cell.name == name]
     table = Table(paths.BUILD / "demo" / f"{variant}-{driver}.json", "", cells, anew=True)
@@ -608,16 +650,20 @@ def once(variant: str, driver: str, name: str, rounds: int) -> Result:
     return table.results[name]
 
 
-def _complete(options: argparse.Namespace) -> None:
-    """Fill in what depends on other arguments."""
-    if options.leaks is None:
-        # The leak checker more than doubles the time of a round, and of a boot.
-        options.leaks = "never" if options.quick else "each"
+def _passes(options: argparse.Namespace) -> list[argparse.Namespace]:
+    """Divide what is asked for into runs over all cells, each with more rounds than the last."""
+
+    def one(leaks: str, at_most: int | None = None) -> argparse.Namespace:
+        return argparse.Namespace(**(vars(options) | {"leaks": leaks, "at_most": at_most}))
+
+    if options.quick:
+        return [one(options.leaks or "never")]
+    whole = [one(options.leaks or "never", at_most) for at_most in _PASSES]
+    return whole if options.leaks else [one("each", _ROUNDS_WITH_LEAK_CHECK), *whole]
 
 
 def run(options: argparse.Namespace) -> int:
     """Fill the tables of a kernel."""
-    _complete(options)
     if options.kernel == "patched" and not kernel_source.series_patches():
         console.fail("KERNEL=patched is the stock kernel without patches/7.3: restore that folder.")
     drivers = DRIVERS[options.kernel]
@@ -635,22 +681,21 @@ def run(options: argparse.Namespace) -> int:
         f"{len(chosen)} of {len(every)} pairs are raced; {len(every) - len(cells)} are meaningless"
     )
     built, _ = machine.prepare(options.flavour, options.kernel)
-    key = f"{sources()} {built.modules.parent.name} {options.rounds}"
+    key = f"{sources()} {built.modules.parent.name}"
     good = True
     try:
         for driver in drivers:
             path = table_path(options.kernel, driver, quick=options.quick)
             # A quick run is a test, which answers for now.
             table = Table(path, key, chosen, anew=options.again or options.quick)
-            if table.results:
-                console.note(f"{len(table.results)} cells are known from before")
             try:
-                _Run(options.kernel, driver, table, chosen, options).fill()
+                for part in _passes(options):
+                    _Run(options.kernel, driver, table, chosen, part).fill()
             finally:
                 _conclude(title(options.kernel, driver), chosen, table)
             if options.kernel == "patched":
                 _write_ktap(options.kernel, driver, chosen, table)
-                good = good and all(result.verdict == PASS for result in table.results.values())
+                good = good and all(table.results[cell.name].verdict == PASS for cell in chosen)
     finally:
         console.note(f"The matrix is in {os.path.relpath(_write_whole())}")
     sys.stdout.flush()

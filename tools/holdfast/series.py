@@ -23,6 +23,9 @@ _EVERYWHERE = {"CONFIG_RUST": "n", "CONFIG_WERROR": "y"}
 _DIRECTORIES = ["arch/x86/pci/", "drivers/pci/", "drivers/cxl/", "drivers/nvme/"]
 """What is built after each patch: whatever uses what the series changes."""
 
+_PRISTINE = "pristine"
+"""The tag of the source without a patch."""
+
 _IDENTITY = {
     f"GIT_{role}_{what}": value
     for role in ("AUTHOR", "COMMITTER")
@@ -62,14 +65,13 @@ def _repository(patches: list[Path]) -> Path:
     present = sorted(name for name in touched if (tree / name).exists())
     _must_git(tree, "add", "--force", *present)
     _must_git(tree, "commit", "--quiet", "--message=pristine")
+    _must_git(tree, "tag", _PRISTINE)
     return tree
 
 
-def _configure(tree: Path, name: str, options: dict[str, str]) -> list[str]:
+def _configure(tree: Path, objtree: Path, name: str, options: dict[str, str]) -> list[str]:
     """Configure one of the kernels, and return its make command."""
-    objtree = paths.BUILD / "series" / name.replace(" ", "-")
-    shutil.rmtree(objtree, ignore_errors=True)
-    objtree.mkdir(parents=True)
+    objtree.mkdir(parents=True, exist_ok=True)
     log = paths.LOGS / "series-configure.log"
     env = toolchain.environment()
     make = toolchain.kernel_make(tree, f"O={objtree}", "ARCH=x86_64")
@@ -120,25 +122,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe what `make series` takes: nothing."""
 
 
+def _apply(tree: Path, patch: Path) -> None:
+    answer = _git(tree, "am", "--quiet", str(patch))
+    if answer.returncode != 0:
+        console.fail(f"git am does not apply {patch.name}: {answer.stderr.strip()}")
+
+
 def run(_arguments: argparse.Namespace) -> int:
-    """Apply one patch after the other, and build after each."""
+    """Apply one patch after the other, and build after each; with each configuration."""
     patches = kernel_source.series_patches()
     if not patches:
         console.fail("There is no series in patches/7.3: restore that folder.")
     packages.ensure("build")
     with cache.lock(f"series-{cache.key(str(paths.CHECKOUT))}"):
         tree = _repository(patches)
-        makes = {name: _configure(tree, name, of) for name, of in CONFIGURATIONS.items()}
-        for count, patch in enumerate([None, *patches]):
-            if patch is not None:
-                answer = _git(tree, "am", "--quiet", str(patch))
-                if answer.returncode != 0:
-                    console.fail(f"git am does not apply {patch.name}: {answer.stderr.strip()}")
-                _checkpatch(tree, patch)
-            for name, make in makes.items():
+        # One after the other in one place: most objects do not depend on what differs.
+        objtree = paths.BUILD / "series" / "objects"
+        shutil.rmtree(objtree, ignore_errors=True)
+        for name, options in CONFIGURATIONS.items():
+            _must_git(tree, "reset", "--quiet", "--hard", _PRISTINE)
+            make = _configure(tree, objtree, name, options)
+            for count, patch in enumerate([None, *patches]):
+                if patch is not None:
+                    _apply(tree, patch)
+                    _checkpatch(tree, patch)
                 title = f"{count}/{len(patches)}: building {', '.join(_DIRECTORIES)} {name}"
                 _build(make, _DIRECTORIES, title, name)
-        for name, make in makes.items():
             _build(make, ["vmlinux"], f"Building all of it {name}", name)
     console.note(
         f"{len(patches)} of {len(patches)} patches apply with git am, have nothing to say to "

@@ -165,8 +165,10 @@ pub fn insmod(name: &str) -> Result<(), Errno> {
 pub fn insmod_with(name: &str, parameters: &CStr) -> Result<(), Errno> {
     wait_for_place(name)?;
     load_module(&module_path(name), parameters)?;
-    // Only for the names in a leak's report: without it the report has bare addresses.
-    let _ = keep_symbols(name);
+    if LeakCheck::is_asked_for() {
+        // Only for the names in a leak's report: without it the report has bare addresses.
+        let _ = keep_symbols(name);
+    }
     Ok(())
 }
 
@@ -321,12 +323,15 @@ pub struct LeakCheck {
 }
 
 impl LeakCheck {
-    /// `None` if the host did not ask for the leak checker: it more than doubles the time to boot.
+    /// Whether the host asked for the leak checker: it more than doubles the time to boot.
+    fn is_asked_for() -> bool {
+        let words = read("/proc/cmdline").unwrap_or_default();
+        words.split_whitespace().any(|word| word == "kmemleak=on")
+    }
+
+    /// `None` if the host did not ask for the leak checker.
     pub fn begin() -> Result<Option<Self>> {
-        if !read("/proc/cmdline")?
-            .split_whitespace()
-            .any(|word| word == "kmemleak=on")
-        {
+        if !Self::is_asked_for() {
             return Ok(None);
         }
         Ok(Some(Self { since: jiffies()? }))

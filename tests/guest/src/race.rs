@@ -434,7 +434,7 @@ fn wait_for(watch: &Watch, round: &Round, first: usize, offset: Duration) {
         // The last bit by turning round, since a sleep is not that exact.
         let left = Duration::from_nanos(until.saturating_sub(watch.now()));
         if left > Duration::from_millis(1) {
-            thread::sleep((left - Duration::from_micros(500)).min(Duration::from_millis(20)));
+            thread::sleep((left - Duration::from_micros(500)).min(INTERVAL));
         }
     }
 }

@@ -28,6 +28,9 @@ const LIMIT: Duration = Duration::from_secs(15);
 /// How long pciehp waits for somebody to press the button again, before it does anything.
 const BLINKS: Duration = Duration::from_secs(5);
 
+/// How long it waits after it has switched a slot on.
+const POWERS_UP: Duration = Duration::from_secs(1);
+
 /// How long it takes at most to do something in a slot that is told to.
 const SLOT_LIMIT: Duration = Duration::from_secs(25);
 
@@ -318,7 +321,8 @@ impl Place {
             Ok(pf.exists() && (is_over || is_bound() || !is_loaded()))
         };
         // Unless the port has no driver, whose next one does not wait.
-        self.event(other_is_over, BLINKS - Duration::from_millis(10), is_done)
+        let likely = BLINKS + POWERS_UP - Duration::from_millis(10);
+        self.event(other_is_over, likely, is_done)
     }
 
     /// Asks for the PFs, and waits until QEMU has them back.

@@ -200,7 +200,7 @@ class Resuming(unittest.TestCase):
         """All cells have a few rounds, with leaks looked for, before one has many."""
         asked = argparse.Namespace(quick=False, leaks=None, rounds=None)
         passes = [(part.leaks, part.at_most) for part in matrix._passes(asked)]
-        self.assertEqual(passes, [("each", 10), ("never", 100), ("never", 500)])
+        self.assertEqual(passes, [("end", 10), ("never", 100), ("never", 500)])
 
     def test_damaged(self) -> None:
         """A file that is no table is no table."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import tempfile
 import unittest
@@ -201,6 +202,15 @@ class Resuming(unittest.TestCase):
         asked = argparse.Namespace(quick=False, leaks=None, rounds=None)
         passes = [(part.leaks, part.at_most) for part in matrix._passes(asked)]
         self.assertEqual(passes, [("end", 10), ("never", 100), ("never", 500)])
+
+    def test_quick_and_long(self) -> None:
+        """A long run counts, but hides no failure of a quick one, and leaves no cell out."""
+        fails = dataclasses.replace(self.result, verdict=matrix.SPLAT)
+        hangs = dataclasses.replace(self.result, verdict=matrix.HANG)
+        quick = {"1": self.result, "2": fails, "3": fails, "4": fails}
+        whole = {"1": hangs, "2": self.result, "3": hangs}
+        both = matrix._both(quick, whole)
+        self.assertEqual(both, {"1": hangs, "2": fails, "3": hangs, "4": fails})
 
     def test_damaged(self) -> None:
         """A file that is no table is no table."""

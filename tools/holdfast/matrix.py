@@ -215,6 +215,15 @@ def read_table(path: Path, key: str) -> dict[str, Result]:
         return {}
 
 
+def _of_present_sources(path: Path) -> dict[str, Result]:
+    """Read the results of a table, whatever its kernel, unless the sources have changed."""
+    try:
+        key = json.loads(path.read_text())["key"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return read_table(path, key) if key.partition(" ")[0] == sources() else {}
+
+
 def write_json(path: Path, content: object) -> None:
     """Write a file that is never half written."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -571,20 +580,23 @@ def table_path(variant: str, driver: str, *, quick: bool) -> Path:
     return paths.RESULTS / f"matrix-{variant}-{driver}{'-quick' if quick else ''}.json"
 
 
+def _both(quick: Mapping[str, Result], whole: Mapping[str, Result]) -> dict[str, Result]:
+    """Put a quick and a long run together: the long one counts, unless it missed a failure."""
+    failed = {name for name, result in quick.items() if result.verdict != PASS}
+    missed = {name for name in failed if name in whole and whole[name].verdict == PASS}
+    return {**quick, **{name: whole[name] for name in whole if name not in missed}}
+
+
 def _write_whole() -> Path:
-    """Put all tables of the present sources into one file; the long runs, where there are any."""
+    """Put all tables of the present sources into one file."""
     whole: list[dict[str, object]] = []
     for variant, drivers in DRIVERS.items():
         for driver in drivers:
-            tables = [table_path(variant, driver, quick=quick) for quick in (False, True)]
-            for path in tables:
-                try:
-                    saved = json.loads(path.read_text())
-                except (OSError, ValueError):
-                    continue
-                if saved["key"].partition(" ")[0] == sources() and saved["cells"]:
-                    whole += saved["cells"].values()
-                    break
+            quick, long = (
+                _of_present_sources(table_path(variant, driver, quick=is_quick))
+                for is_quick in (True, False)
+            )
+            whole += [asdict(result) for result in _both(quick, long).values()]
     path = paths.RESULTS / "matrix.json"
     write_json(path, whole)
     return path

@@ -335,8 +335,8 @@ def _watch(  # noqa: PLR0917 - one caller
                 # It said what it had to say; a machine left deadlocked on purpose cannot power off.
                 break
             if reported is None:
-                interrupted = "Interrupted" if _interrupted.is_set() else None
-                outcome.problem = interrupted or give_up() or _out_of_patience(outcome, seconds)
+                why = "Interrupted" if interrupted() else None
+                outcome.problem = why or give_up() or _out_of_patience(outcome, seconds)
                 if outcome.problem:
                     break
             time.sleep(0.05)
@@ -347,6 +347,11 @@ def _watch(  # noqa: PLR0917 - one caller
             if panicked
             else "The guest powered off or rebooted before it reported an exit status"
         )
+
+
+def interrupted() -> bool:
+    """Say whether no machine is to be started any more."""
+    return _interrupted.is_set()
 
 
 @contextlib.contextmanager

@@ -20,7 +20,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -346,7 +345,6 @@ class _Run:
         limit, least = (half, half) if options.quick else (_CELLS_OF_A_MACHINE, 3)
         clock = options.clock or ("jump" if options.quick else "")
         self.plan = Plan(left, limit, least, clock)
-        self.stop = threading.Event()
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._busy = 0
@@ -366,14 +364,9 @@ class _Run:
         self.built, self.base = machine.prepare(self.options.flavour, self.variant)
         # Asked once, before two ask at the same time.
         machine.accelerator(self.built.image)
-        with ThreadPoolExecutor(max_workers=MACHINES) as pool:
-            workers = [pool.submit(self._work) for _ in range(MACHINES)]
-            try:
-                for worker in workers:
-                    worker.result()
-            finally:
-                # One that was interrupted, or failed, is not alone.
-                self.stop.set()
+        with machine.side_by_side(MACHINES) as pool:
+            for worker in [pool.submit(self._work) for _ in range(MACHINES)]:
+                worker.result()
 
     def _work(self) -> None:
         while (batch := self._next()) is not None:
@@ -389,7 +382,7 @@ class _Run:
     def _next(self) -> Batch | None:
         """Return cells for another machine; None when nothing is left, and no one can leave any."""
         with self._changed:
-            while not self.stop.is_set():
+            while not machine.interrupted():
                 batch = self.plan.take()
                 if batch is not None:
                     self._busy += 1
@@ -429,8 +422,6 @@ class _Run:
 
         def give_up() -> str | None:
             nonlocal silent
-            if self.stop.is_set():
-                return "Interrupted"
             if told.current and time.monotonic() - told.at > _SILENCE:
                 silent = True
                 return f"The guest said nothing for {_SILENCE:.0f} s"
@@ -460,7 +451,7 @@ class _Run:
         )
         for name in told.ended:
             self._keep(by_name[name], told, scanner.reports, outcome.problem)
-        if self.stop.is_set():
+        if machine.interrupted():
             return [cell for cell in batch.cells if cell.name not in told.ended]
         if told.current is not None:
             self._keep(by_name[told.current], told, scanner.reports, outcome.problem, silent=silent)

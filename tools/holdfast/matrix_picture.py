@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Draws the matrix, to be read at a glance."""
+"""Draws the matrix, to be read at a glance, and keeps what it was drawn from beside it."""
 
 from __future__ import annotations
 
@@ -155,7 +155,11 @@ def run(_arguments: argparse.Namespace) -> int:
     source = paths.RESULTS / "matrix.json"
     if not source.exists():
         console.fail("There is no matrix yet: run make matrix KERNEL=stock and KERNEL=patched.")
-    found = [matrix.Result(**result) for result in json.loads(source.read_text())]
+    cells = json.loads(source.read_text())
+    found = [matrix.Result(**result) for result in cells]
     draw(matrix.known(guest_image.guest_program()), found, PICTURE)
+    # A line for each cell, so that a change can be read.
+    lines = ",\n".join(json.dumps(cell) for cell in cells)
+    PICTURE.with_suffix(".json").write_text(f"[\n{lines}\n]\n")
     console.note(f"{len(found)} cells are drawn in {PICTURE.relative_to(paths.CHECKOUT)}")
     return 0

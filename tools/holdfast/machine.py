@@ -223,8 +223,9 @@ def command(
         # Says on its standard error that there was a triple fault, which looks like a reboot.
         line += ["-d", "cpu_reset"]
         if hardware.jumps:
-            # An instruction is a nanosecond; with more of them the timer's tick comes more often.
-            line += ["-icount", "shift=0,sleep=off"]
+            # The processors take turns from timer to timer, so with fewer instructions between two
+            # ticks more happens in the midst of what the other one does.
+            line += ["-icount", "shift=1,sleep=off"]
         if hardware.counts:
             # Also the same date in each run.
             line += ["-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01,clock=vm"]

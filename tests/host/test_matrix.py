@@ -251,6 +251,14 @@ class Picture(unittest.TestCase):
         colours = [matrix_picture._STYLES[verdict][0] for verdict in matrix.VERDICTS]
         self.assertEqual(len(set(colours)), len(matrix.VERDICTS))
 
+    def test_a_possible_deadlock(self) -> None:
+        """Is told apart from all else that the kernel reports."""
+        why = "WARNING: possible circular locking dependency detected; lockdep is off"
+        splat = matrix.Result("a", "b", "pf", "stock", "d", 5, 4, matrix.SPLAT, why)
+        self.assertEqual(matrix_picture.style_of(splat)[1], "D")
+        other = dataclasses.replace(splat, detail="WARNING: drivers/pci/iov.c:1")
+        self.assertEqual(matrix_picture.style_of(other)[1], "S")
+
 
 if __name__ == "__main__":
     unittest.main()

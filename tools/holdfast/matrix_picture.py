@@ -16,6 +16,7 @@ PICTURE = paths.CHECKOUT / "Documentation" / "matrix.svg"
 
 _TABLES = [
     ("stock", matrix.PF_STUB, "Linux 7.3 as it is, PFs bound to pci-pf-stub"),
+    ("stock", matrix.HOLDFAST, "Linux 7.3 as it is, PFs bound to Holdfast's sample"),
     ("patched", matrix.HOLDFAST, "With patches/7.3, PFs bound to Holdfast's sample"),
 ]
 
@@ -24,13 +25,14 @@ _STYLES = {
     matrix.PASS: ("#8fd19e", "", "passes"),
     matrix.HANG: ("#b2182b", "H", "hangs for good"),
     matrix.BROKEN: ("#6a3d9a", "B", "the device does not work afterwards, or a VF is left"),
-    matrix.SPLAT: ("#f4a259", "S", "the kernel reports a fault, or lockdep a deadlock"),
+    matrix.SPLAT: ("#f4a259", "S", "the kernel reports a fault"),
     matrix.LEAK: ("#ffe08a", "L", "memory leaks"),
     matrix.NO_OVERLAP: ("#9ecae1", "O", "too few overlaps to tell"),
 }
+_LOCKDEP = ("#e0603f", "D", "lockdep reports a deadlock that is possible")
 _MEANINGLESS = ("#e3e3e3", "", "cannot be raced")
 _UNKNOWN = ("#ffffff", "?", "not run")
-_DARK = {matrix.HANG, matrix.BROKEN}
+_DARK = {"H", "B"}
 
 _GROUPS = {
     "pf": "the same PF",
@@ -69,6 +71,13 @@ def places(cell: Any, arranged: Layout) -> list[tuple[str, str]]:  # noqa: ANN40
     return found
 
 
+def style_of(result: matrix.Result) -> tuple[str, str, str]:
+    """Return colour, letter and meaning of what a cell came to."""
+    if result.verdict == matrix.SPLAT and "possible circular locking dependency" in result.detail:
+        return _LOCKDEP
+    return _STYLES[result.verdict]
+
+
 def _draw_table(
     axes: Any,  # noqa: ANN401 - matplotlib's
     cells: Iterable[matrix.Cell],
@@ -86,17 +95,18 @@ def _draw_table(
             at[target, name] = x
             axes.text(x + 0.5, -0.25, name, rotation=90, ha="center", va="bottom", fontsize=7)
             x += 1
-        axes.text((first + x) / 2, -6.1, f"against, on {_GROUPS[target]}:", ha="center", fontsize=8)
+        axes.text((first + x) / 2, -6.1, f"on {_GROUPS[target]}", ha="center", fontsize=8)
         x += _GAP
+    axes.text(-0.25, -6.1, "on a PF or its VF, against", ha="right", fontsize=8)
     for number, name in enumerate(arranged.rows):
         axes.text(-0.25, number + 0.5, name, ha="right", va="center", fontsize=7)
     for cell in cells:
         result = known.get((cell.a, cell.b, cell.target))
         style = _MEANINGLESS if cell.meaningless else _UNKNOWN
         if result is not None:
-            style = _STYLES[result.verdict]
+            style = style_of(result)
         colour, letter, _ = style
-        text = "white" if result is not None and result.verdict in _DARK else "black"
+        text = "white" if letter in _DARK else "black"
         for row, column in places(cell, arranged):
             left, top = at[cell.target, column], arranged.rows.index(row)
             axes.add_patch(Rectangle((left, top), 1, 1, facecolor=colour, edgecolor="white"))
@@ -133,18 +143,18 @@ def draw(cells: Sequence[matrix.Cell], found: Sequence[matrix.Result], output: P
     # The same results give the same file.
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "holdfast"})
     arranged = layout(cells)
-    figure, all_axes = pyplot.subplots(len(_TABLES), 1, figsize=(10.5, 15))
+    figure, all_axes = pyplot.subplots(len(_TABLES), 1, figsize=(10.5, 22))
     for axes, (variant, driver, what) in zip(all_axes, _TABLES, strict=True):
         ours = [r for r in found if (r.kernel, r.driver) == (variant, driver)]
         axes.set_title(_heading(variant, what, ours), fontsize=10, loc="left")
         _draw_table(axes, cells, {(r.a, r.b, r.target): r for r in ours}, arranged)
-    styles = [*_STYLES.values(), _MEANINGLESS, _UNKNOWN]
+    styles = [*_STYLES.values(), _LOCKDEP, _MEANINGLESS, _UNKNOWN]
     patches = [
         Patch(facecolor=colour, edgecolor="grey", label=f"{letter}: {what}" if letter else what)
         for colour, letter, what in styles
     ]
     figure.legend(handles=patches, loc="lower center", ncols=2, fontsize=8, frameon=False)
-    figure.subplots_adjust(left=0.02, right=0.98, top=0.96, bottom=0.09, hspace=0.12)
+    figure.subplots_adjust(left=0.02, right=0.98, top=0.97, bottom=0.06, hspace=0.12)
     output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, format="svg", metadata={"Date": None, "Creator": None})
     pyplot.close(figure)

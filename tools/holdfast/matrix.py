@@ -594,12 +594,18 @@ def _write_whole() -> Path:
 
 
 def _summary(cells: Sequence[Cell], table: Table) -> str:
-    """Count verdicts, in the order of how bad they are."""
-    verdicts = [table.results[cell.name].verdict for cell in cells if cell.name in table.results]
-    counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS]
-    text = ", ".join(count for count in counts if not count.startswith("0 "))
-    missing = len(cells) - len(verdicts)
-    return text + (f", {missing} not run" if missing else "")
+    """Count verdicts, in the order of how bad they are, and say how much they rest on."""
+    found = [table.results[cell.name] for cell in cells if cell.name in table.results]
+    if not found:
+        return "nothing run"
+    verdicts = [result.verdict for result in found]
+    counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in verdicts]
+    if missing := len(cells) - len(found):
+        counts.append(f"{missing} not run")
+    rounds, overlaps = sum(result.rounds for result in found), sum(r.overlaps for r in found)
+    text = f"{', '.join(counts)}; {rounds} rounds, {overlaps} overlaps"
+    passed = [result.rounds for result in found if result.verdict == PASS]
+    return text + (f"; {min(passed)} rounds or more of each that passes" if passed else "")
 
 
 def _conclude(name: str, cells: Sequence[Cell], table: Table) -> None:
@@ -608,7 +614,7 @@ def _conclude(name: str, cells: Sequence[Cell], table: Table) -> None:
         result = table.results.get(cell.name)
         if result is not None and result.verdict != PASS:
             console.note(f"  {result.verdict:10} {cell.name}: {result.detail[:160]}")
-    console.note(f"{name}: {_summary(cells, table) or 'nothing run'}")
+    console.note(f"{name}: {_summary(cells, table)}")
 
 
 def _write_ktap(variant: str, driver: str, cells: Sequence[Cell], table: Table) -> None:

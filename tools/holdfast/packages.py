@@ -44,6 +44,7 @@ GROUPS: dict[str, list[str]] = {
     ],
     "machine": ["busybox-static", "pciutils"],
     "lint": ["shellcheck", "sparse"],
+    "cross": ["gcc-powerpc64le-linux-gnu", "gcc-sparc64-linux-gnu"],
     "rust": ["rustc-web", "rust-web-src", "rustfmt-web", "rust-web-clippy", "cargo-web"],
 }
 

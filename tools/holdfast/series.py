@@ -23,6 +23,16 @@ _EVERYWHERE = {"CONFIG_RUST": "n", "CONFIG_WERROR": "y"}
 _DIRECTORIES = ["arch/x86/pci/", "drivers/pci/", "drivers/cxl/", "drivers/nvme/"]
 """What is built after each patch: whatever uses what the series changes."""
 
+_ELSEWHERE = {
+    "powerpc": (
+        "powerpc64le-linux-gnu-",
+        "ppc64le_defconfig",
+        "arch/powerpc/kernel/pci_of_scan.o",
+    ),
+    "sparc": ("sparc64-linux-gnu-", "sparc64_defconfig", "arch/sparc/kernel/pci.o"),
+}
+"""Compiler, configuration, and what the series changes for other architectures."""
+
 _PRISTINE = "pristine"
 """The tag of the source without a patch."""
 
@@ -122,6 +132,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe what `make series` takes: nothing."""
 
 
+def _build_elsewhere(tree: Path, architecture: str) -> None:
+    """Compile what the series changes for another architecture, with GCC."""
+    compiler, configuration, changed = _ELSEWHERE[architecture]
+    objtree = paths.BUILD / "series" / architecture
+    shutil.rmtree(objtree, ignore_errors=True)
+    objtree.mkdir(parents=True)
+    make = toolchain.kernel_make(tree, f"O={objtree}", f"ARCH={architecture}", "LLVM=")
+    make += [f"CROSS_COMPILE={compiler}"]
+    _build(make, [configuration], f"Configuring for {architecture}", architecture)
+    what = [changed, "drivers/pci/"]
+    _build(make, what, f"Building {', '.join(what)} for {architecture}", architecture)
+
+
 def _apply(tree: Path, patch: Path) -> None:
     answer = _git(tree, "am", "--quiet", str(patch))
     if answer.returncode != 0:
@@ -133,7 +156,7 @@ def run(_arguments: argparse.Namespace) -> int:
     patches = kernel_source.series_patches()
     if not patches:
         console.fail("There is no series in patches/7.3: restore that folder.")
-    packages.ensure("build")
+    packages.ensure("build", "cross")
     with cache.lock(f"series-{cache.key(str(paths.CHECKOUT))}"):
         tree = _repository(patches)
         # One after the other in one place: most objects do not depend on what differs.
@@ -149,8 +172,11 @@ def run(_arguments: argparse.Namespace) -> int:
                 title = f"{count}/{len(patches)}: building {', '.join(_DIRECTORIES)} {name}"
                 _build(make, _DIRECTORIES, title, name)
             _build(make, ["vmlinux"], f"Building all of it {name}", name)
+        for architecture in _ELSEWHERE:
+            _build_elsewhere(tree, architecture)
+    everywhere = ", ".join([*CONFIGURATIONS, *(f"for {name}" for name in _ELSEWHERE)])
     console.note(
         f"{len(patches)} of {len(patches)} patches apply with git am, have nothing to say to "
-        f"checkpatch --strict, and build {' and '.join(CONFIGURATIONS)}"
+        f"checkpatch --strict, and build {everywhere}"
     )
     return 0

@@ -147,7 +147,9 @@ class Resuming(unittest.TestCase):
         self.cells = [cell("a", "b"), cell("a", "a")]
         table = matrix.Table(self.path, "key 1", self.cells, anew=False)
         self.assertEqual(table.results, {})
-        self.result = matrix.Result("a", "b", "pf", "stock", "d", 5, 4, matrix.PASS, "fine")
+        self.result = matrix.Result(
+            "a", "b", "pf", "stock", "d", 5, 4, matrix.PASS, "fine", key="key 1"
+        )
         table.set("a+b@pf", self.result)
 
     def test_goes_on(self) -> None:
@@ -202,6 +204,18 @@ class Resuming(unittest.TestCase):
         asked = argparse.Namespace(quick=False, leaks=None, rounds=None)
         passes = [(part.leaks, part.at_most) for part in matrix._passes(asked)]
         self.assertEqual(passes, [("end", 10), ("never", 100), ("never", 500)])
+
+    def test_takes_up(self) -> None:
+        """What another checkout has found: of the same ingredients, and more than is known."""
+        table = matrix.Table(self.path, "key 1", self.cells, anew=False)
+        more = dataclasses.replace(self.result, rounds=9)
+        less = dataclasses.replace(self.result, rounds=3)
+        other = dataclasses.replace(self.result, rounds=9, key="key 2")
+        by_another = dataclasses.replace(self.result, rounds=9, driver="e")
+        self.assertEqual(table.take_up([less, other, by_another], "d"), 0)
+        self.assertEqual(table.results, {"a+b@pf": self.result})
+        self.assertEqual(table.take_up([more], "d"), 1)
+        self.assertEqual(table.results, {"a+b@pf": more})
 
     def test_quick_and_long(self) -> None:
         """A long run counts, but hides no failure of a quick one, and leaves no cell out."""

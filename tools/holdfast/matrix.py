@@ -120,6 +120,13 @@ class Result:
     detail: str
     seconds: float = 0.0
     leaks_checked: bool = False
+    key: str = ""
+    """What it was raced with: sources and kernel."""
+
+    @property
+    def name(self) -> str:
+        """The cell's."""
+        return f"{self.a}+{self.b}@{self.target}"
 
     def after(self, earlier: Result) -> Result:
         """Return what both come to: these rounds, and those before them, which passed."""
@@ -196,6 +203,17 @@ class Table:
             for cell in cells:
                 self.results.pop(cell.name, None)
 
+    def take_up(self, others: Iterable[Result], driver: str) -> int:
+        """Add what another checkout has found with the same key; return of how many cells."""
+        count = 0
+        for other in others:
+            ours = self.results.get(other.name)
+            same = (other.key, other.driver) == (self.key, driver)
+            if same and (ours is None or (ours.verdict == PASS and ours.rounds < other.rounds)):
+                self.results[other.name] = other
+                count += 1
+        return count
+
     def set(self, name: str, result: Result) -> None:
         """Keep a result."""
         self.results[name] = result
@@ -209,9 +227,17 @@ def read_table(path: Path, key: str) -> dict[str, Result]:
         saved = json.loads(path.read_text())
         if saved["key"] != key:
             return {}
-        return {name: Result(**result) for name, result in saved["cells"].items()}
+        return {name: Result(**(of | {"key": key})) for name, of in saved["cells"].items()}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
+
+
+def _read_list(path: str) -> list[Result]:
+    """Read a matrix.json."""
+    try:
+        return [Result(**result) for result in json.loads(Path(path).read_text())]
+    except (OSError, ValueError, TypeError) as error:
+        console.fail(f"TAKE_UP={path} is no matrix.json: {error}.")
 
 
 def _of_present_sources(path: Path) -> dict[str, Result]:
@@ -507,6 +533,7 @@ class _Run:
             seconds=float(said.get("milliseconds", 0)) / 1000,
             leaks_checked=told.leaks_checked
             or (self.options.leaks == "each" and said.get("verdict") == "ok"),
+            key=self.table.key,
         )
         if cell.name in self._before:
             result = result.after(self._before[cell.name])
@@ -640,6 +667,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--rounds", type=int, default=env("ROUNDS"))
     add("--clock", default=env("CLOCK", ""), choices=["", "jump", "real"])
     add("--leaks", default=env("LEAKS"), choices=["never", "each", "end"])
+    add("--take-up", default=env("TAKE_UP"), help="a matrix.json of another checkout")
     add("--again", action="store_true", default=env("AGAIN", "") not in ("", "0"))
 
 
@@ -698,6 +726,9 @@ def run(options: argparse.Namespace) -> int:
             path = table_path(options.kernel, driver, quick=options.quick)
             # A quick run is a test, which answers for now.
             table = Table(path, key, chosen, anew=options.again or options.quick)
+            if options.take_up:
+                count = table.take_up(_read_list(options.take_up), driver)
+                console.note(f"{count} cells of {options.take_up} are taken up")
             try:
                 for part in _passes(options):
                     _Run(options.kernel, driver, table, chosen, part).fill()

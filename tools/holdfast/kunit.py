@@ -17,6 +17,7 @@ from pathlib import Path
 from . import cache, console, intree, kernel_source, paths, results, splats, toolchain
 
 RECIPE = "1"
+ALL_SUITES = "holdfast*"
 KUNITCONFIG = paths.CHECKOUT / "tests/kunit/holdfast.kunitconfig"
 # SMP on user-mode Linux needs seccomp; kunit.py itself adds the console.
 KERNEL_ARGUMENTS = ["mem=512M", "ncpus=2", "seccomp=on"]
@@ -85,7 +86,7 @@ def race_rounds() -> list[str]:
     return [f"holdfast.race_rounds={rounds}"] if rounds else []
 
 
-def run_uml(suites: str = "holdfast*") -> bool:
+def run_uml(suites: str = ALL_SUITES) -> bool:
     """Run the suites on user-mode Linux; tell whether all passed, and at least one ran."""
     env = toolchain.environment()
     source = kernel_source.ensure("stock")
@@ -157,12 +158,14 @@ def _judge(raw: Path, tap: Path, status: int, elapsed: float) -> bool:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments of `kunit`."""
-    parser.add_argument("--suites", default="holdfast*", help="glob of suites to run")
+    parser.add_argument("--suites", default=ALL_SUITES, help="glob of suites, on user-mode Linux")
     parser.add_argument("--only", choices=["uml", "x86"], help="one half of the run")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the suites on user-mode Linux and on x86-64."""
+    if arguments.suites != ALL_SUITES and arguments.only != "uml":
+        console.fail("All suites run on x86-64: say --only uml as well, or leave --suites out.")
     passed = True
     if arguments.only != "x86":
         passed = run_uml(arguments.suites)

@@ -208,8 +208,8 @@ def command(
         "-no-reboot",
     ]
     # The kernel leaves the HPET as it is once the processors have timers of their own. QEMU's then
-    # fires every millisecond for ever, at which it wakes up, and a clock that jumps stops.
-    without_hpet = "" if hardware.counts else ",hpet=off"
+    # fires every millisecond for ever, and each time a clock that jumps stops.
+    without_hpet = ",hpet=off" if hardware.jumps else ""
     line += ["-M", hardware.machine + without_hpet]
     line += ["-m", f"{MEMORY},maxmem=8G,slots=8", "-smp", "1" if hardware.counts else "2"]
     if accelerated == "kvm" and not hardware.counts:

@@ -207,10 +207,7 @@ def command(
         "none",
         "-no-reboot",
     ]
-    # The kernel leaves the HPET as it is once the processors have timers of their own. QEMU's then
-    # fires every millisecond for ever, and each time a clock that jumps stops.
-    without_hpet = ",hpet=off" if hardware.jumps else ""
-    line += ["-M", hardware.machine + without_hpet]
+    line += ["-M", hardware.machine]
     line += ["-m", f"{MEMORY},maxmem=8G,slots=8", "-smp", "1" if hardware.counts else "2"]
     if accelerated == "kvm" and not hardware.counts:
         line += ["-accel", "kvm", "-cpu", "host"]
@@ -232,6 +229,9 @@ def command(
             # The processors take turns from timer to timer, so with fewer instructions between two
             # ticks more happens in the midst of what the other one does.
             line += ["-icount", "shift=1,sleep=off"]
+            # The kernel leaves the HPET as it is once the processors have timers of their own.
+            # QEMU's then fires every millisecond for ever, and each time ends a jump.
+            line += ["-machine", "hpet=off"]
         if hardware.counts:
             # Also the same date in each run.
             line += ["-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01,clock=vm"]

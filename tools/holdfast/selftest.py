@@ -24,6 +24,8 @@ def run() -> bool:
     cases = []
     for test in tests:
         outcome = unittest.TestResult()
+        # What a test prints is told with its failure, and else not at all.
+        outcome.buffer = True
         test.run(outcome)
         found = [text for _, text in [*outcome.failures, *outcome.errors]]
         name = test.id().replace(" ", "_")
